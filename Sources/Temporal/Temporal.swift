@@ -1,0 +1,3 @@
+#if !hasFeature(ExistentialAny) || !hasFeature(InternalImportsByDefault) || !hasFeature(MemberImportVisibility)
+#error("an upcoming feature that Package.swift names is not known to this compiler")
+#endif
