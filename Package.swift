@@ -37,6 +37,12 @@ let temporal: [Target] = [
     ),
 ]
 
+// Control: what people and programs ask of the platform, and the values in which they do.
+let control: [Target] = [
+    .target(name: "Control", dependencies: [], swiftSettings: strict),
+    .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
+]
+
 let package = Package(
     name: "martlet",
     platforms: [.macOS(.v15)],
@@ -50,5 +56,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.3"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
-    targets: temporal
+    targets: temporal + control
 )
