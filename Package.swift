@@ -43,6 +43,13 @@ let control: [Target] = [
     .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
 ]
 
+// Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.
+let archive: [Target] = [
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "Archive", dependencies: ["CZlib"], swiftSettings: strict),
+    .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
+]
+
 let package = Package(
     name: "martlet",
     platforms: [.macOS(.v15)],
@@ -56,5 +63,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.3"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
     ],
-    targets: temporal + control
+    targets: temporal + control + archive
 )
