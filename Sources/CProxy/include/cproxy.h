@@ -1,0 +1,124 @@
+// The system calls that the reactor makes, as functions that return a negative error number instead of
+// setting errno, and the byte classes of HTTP. Nothing here decides anything.
+#ifndef CPROXY_H
+#define CPROXY_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/// One event of the reactor: what happened, and the number that was registered.
+typedef struct {
+    uint64_t data;
+    uint32_t events;
+} cproxy_event;
+
+enum {
+    CPROXY_IN = 0x001,
+    CPROXY_OUT = 0x004,
+    CPROXY_ERR = 0x008,
+    CPROXY_HUP = 0x010,
+    CPROXY_RDHUP = 0x2000,
+};
+
+/// The room for an address in text, with its end: IPv6 with a scope.
+enum { CPROXY_ADDRESS_TEXT = 64 };
+
+int cproxy_epoll_create(void);
+/// Registers for reading, writing and the peer's end, edge-triggered.
+int cproxy_epoll_add_edge(int epoll, int fd, uint64_t data);
+/// Registers for reading, level-triggered.
+int cproxy_epoll_add_level(int epoll, int fd, uint64_t data);
+int cproxy_epoll_remove(int epoll, int fd);
+/// Waits at most `milliseconds` (-1: for ever) and fills at most 256 events.
+int cproxy_epoll_wait(int epoll, cproxy_event *events, int capacity, int milliseconds);
+
+int cproxy_eventfd(void);
+void cproxy_eventfd_signal(int fd);
+void cproxy_eventfd_drain(int fd);
+
+/// Listens on a numeric address; `*port` is the wanted port and becomes the one that was bound.
+int cproxy_listen_tcp(const char *address, int is_v6, uint16_t *port, int reuse_port, int backlog);
+/// Accepts a connection and writes the peer's address in text and its port.
+int cproxy_accept(int fd, char *text, uint16_t *port);
+/// The peer's address of an open connection; an empty text where it has none.
+void cproxy_peer_address(int fd, char *text, uint16_t *port);
+/// Starts connecting: the descriptor, with `*pending` set when the connection is not made yet.
+int cproxy_connect_unix(const char *path, int *pending);
+int cproxy_connect_tcp(const char *address, int is_v6, uint16_t port, int *pending);
+int cproxy_socket_error(int fd);
+void cproxy_set_no_delay(int fd);
+int cproxy_set_nonblocking(int fd);
+int cproxy_socket_pair(int fds[2]);
+/// 1 when there is nothing to read and no end, so that a kept connection may be used again.
+int cproxy_is_quiet(int fd);
+int cproxy_shutdown_write(int fd);
+void cproxy_ignore_sigpipe(void);
+/// Names the calling thread, for people who look with ps or top.
+void cproxy_name_thread(const char *name);
+/// Keeps the calling thread on one processor.
+void cproxy_pin_thread(int processor);
+/// The kernel's number of the calling thread.
+int cproxy_thread_id(void);
+int cproxy_random(void *bytes, size_t count);
+int cproxy_open_append(const char *path);
+int64_t cproxy_write_all(int fd, const void *bytes, size_t count);
+void cproxy_close(int fd);
+
+/// Nanoseconds of the monotonic clock.
+uint64_t cproxy_monotonic(void);
+/// Milliseconds since 1970.
+int64_t cproxy_wall_milliseconds(void);
+/// Writes `2026-11-24T06:07:08` (19 bytes) for seconds since 1970, in UTC.
+void cproxy_format_second(int64_t seconds, char *text);
+/// Whether the text is a numeric IPv6 (1) or IPv4 (0) address; -1 for anything else.
+int cproxy_address_family(const char *text);
+/// Writes the text of 4 or 16 bytes of address.
+void cproxy_format_address(const uint8_t *bytes, int is_v6, char *text);
+
+static inline ssize_t cproxy_recv(int fd, void *bytes, size_t count) {
+    ssize_t got = recv(fd, bytes, count, 0);
+    return got >= 0 ? got : -(ssize_t)errno;
+}
+
+static inline ssize_t cproxy_send(int fd, const void *bytes, size_t count) {
+    ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
+    return sent >= 0 ? sent : -(ssize_t)errno;
+}
+
+/// Sends two pieces with one call.
+static inline ssize_t cproxy_send2(int fd, const void *a, size_t a_count, const void *b, size_t b_count) {
+    struct iovec pieces[2] = {{(void *)a, a_count}, {(void *)b, b_count}};
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+    return sent >= 0 ? sent : -(ssize_t)errno;
+}
+
+// A counter has one writer, its loop; other threads only read. So a relaxed load and store are enough,
+// and cost what a plain addition costs.
+static inline void cproxy_count(uint64_t *counter, uint64_t amount) {
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t cproxy_read_count(const uint64_t *counter) {
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+enum {
+    CPROXY_TOKEN = 1,       // RFC 9110 5.6.2: tchar
+    CPROXY_TARGET = 2,      // visible ASCII but '#': what may stand in a request target
+    CPROXY_NAME = 4,        // letters, digits, '-', '.', '_': what may stand in a host name
+    CPROXY_IDENTIFIER = 8,  // what may stand in a request id that is passed on
+    CPROXY_JSON = 16,       // goes into a JSON string as it is
+    CPROXY_HEX = 32,
+};
+
+extern const uint8_t cproxy_classes[256];
+
+/// The classes of a byte, as a set of bits.
+static inline uint8_t cproxy_class(uint8_t byte) { return cproxy_classes[byte]; }
+
+#endif

@@ -1,0 +1,152 @@
+import CProxy
+import Glibc
+import Synchronization
+
+/// Writes full buffers to their destination on a thread of its own, so that a slow disk does not hold up a loop.
+final class AccessLogWriter: Sendable {
+    /// Buffers that wait at most; what comes on top is dropped and counted.
+    static let queueLimit = 32
+
+    private let destination: Int32
+    private let ownsDestination: Bool
+    private let wakeup: Int32
+    private let state = Mutex<(queue: [[UInt8]], isClosed: Bool, isRunning: Bool)>(([], false, true))
+    private let dropped = Atomic<UInt64>(0)
+    private let written = Atomic<UInt64>(0)
+
+    init(_ destination: AccessLogDestination) throws {
+        switch destination {
+        case .descriptor(let descriptor):
+            self.destination = descriptor
+            ownsDestination = false
+        case .file(let path):
+            let descriptor = cproxy_open_append(path)
+            guard descriptor >= 0 else {
+                throw ProxyError(
+                    code: .system,
+                    message:
+                        "open the access log \(path): \(errorText(-descriptor)); choose a file that can be written",
+                    errorNumber: -descriptor
+                )
+            }
+            self.destination = descriptor
+            ownsDestination = true
+        }
+        wakeup = cproxy_eventfd()
+    }
+
+    /// Lines that were dropped because the destination was too slow or failed.
+    var droppedLines: UInt64 { dropped.load(ordering: .relaxed) }
+    var writtenLines: UInt64 { written.load(ordering: .relaxed) }
+
+    func drop(lines: Int) { dropped.add(UInt64(lines), ordering: .relaxed) }
+
+    /// False where the queue is full: the lines are lost.
+    func enqueue(_ buffer: [UInt8]) -> Bool {
+        let isTaken = state.withLock { state in
+            guard !state.isClosed, state.queue.count < Self.queueLimit else { return false }
+            state.queue.append(buffer)
+            return true
+        }
+        if isTaken { cproxy_eventfd_signal(wakeup) }
+        return isTaken
+    }
+
+    func close() {
+        state.withLock { $0.isClosed = true }
+        cproxy_eventfd_signal(wakeup)
+    }
+
+    /// The thread's work: ends after `close`, when everything is written.
+    func run() {
+        cproxy_name_thread("proxy-log")
+        var wait = pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0)
+        while true {
+            _ = poll(&wait, 1, 1000)
+            cproxy_eventfd_drain(wakeup)
+            let (buffers, isClosed) = state.withLock { state in
+                let buffers = state.queue
+                state.queue = []
+                return (buffers, state.isClosed)
+            }
+            for buffer in buffers { write(buffer) }
+            if isClosed && buffers.isEmpty { break }
+            if isClosed { cproxy_eventfd_signal(wakeup) }
+        }
+        if ownsDestination { cproxy_close(destination) }
+        cproxy_close(wakeup)
+    }
+
+    private func write(_ buffer: [UInt8]) {
+        let lines = buffer.reduce(0) { $0 + ($1 == 10 ? 1 : 0) }
+        if cproxy_write_all(destination, buffer, buffer.count) == Int64(buffer.count) {
+            written.add(UInt64(lines), ordering: .relaxed)
+        } else {
+            drop(lines: lines)
+        }
+    }
+}
+
+/// One loop's lines, gathered until there is enough to write.
+struct AccessLogBuffer {
+    private static let capacity = 64 * 1024
+    private static let lineLimit = 8 * 1024
+
+    private let writer: AccessLogWriter
+    private let bytes = MutableBytes.allocate(capacity: capacity)
+    private(set) var count = 0
+    private var lines = 0
+    private var second: Int64 = -1
+    private var secondText: (UInt64, UInt64, UInt64) = (0, 0, 0)
+
+    init(writer: AccessLogWriter) { self.writer = writer }
+
+    func free() { bytes.deallocate() }
+
+    /// Calls `body` with a writer that has room for one line of at most 8 KB.
+    @inline(__always)
+    mutating func line(milliseconds: Int64, _ body: (inout ByteWriter) -> Void) {
+        if count + Self.lineLimit > Self.capacity { flush() }
+        var line = ByteWriter(bytes + count)
+        line.put("{\"time\":\"")
+        putTime(milliseconds, &line)
+        body(&line)
+        count += line.count
+        lines += 1
+    }
+
+    /// `2026-11-24T06:07:08.123Z`; the part to the second is made once for each second.
+    @inline(__always)
+    private mutating func putTime(_ milliseconds: Int64, _ line: inout ByteWriter) {
+        let now = milliseconds / 1000
+        if now != second {
+            second = now
+            withUnsafeMutablePointer(to: &secondText) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 24) { cproxy_format_second(now, $0) }
+            }
+        }
+        withUnsafePointer(to: &secondText) {
+            $0.withMemoryRebound(to: UInt8.self, capacity: 24) { line.put($0, 19) }
+        }
+        let rest = Int(milliseconds % 1000)
+        line.put(byte: 0x2E)
+        line.put(byte: UInt8(truncatingIfNeeded: rest / 100) + 0x30)
+        line.put(byte: UInt8(truncatingIfNeeded: rest / 10 % 10) + 0x30)
+        line.put(byte: UInt8(truncatingIfNeeded: rest % 10) + 0x30)
+        line.put(byte: 0x5A)
+    }
+
+    mutating func flush() {
+        guard count > 0 else { return }
+        let buffer = [UInt8](UnsafeBufferPointer(start: bytes, count: count))
+        if !writer.enqueue(buffer) { writer.drop(lines: lines) }
+        count = 0
+        lines = 0
+    }
+}
+
+/// What the system calls an error.
+func errorText(_ number: Int32) -> String {
+    guard let text = strerror(number) else { return "error \(number)" }
+    return String(cString: text)
+}

@@ -1,0 +1,64 @@
+/// How an upstream failed a request.
+public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
+    /// Nobody listens at its address, or connecting was refused.
+    case refused
+    /// Its connections are as many as it takes.
+    case overloaded
+    case connectTimeout
+    /// It closed the connection without an answer: it ended, or was ended, while handling the request.
+    case closedBeforeAnswer
+    /// It closed the connection within its answer.
+    case closedInAnswer
+    case malformedAnswer
+    case answerTimeout
+    /// The app's limit of running requests or tunnels.
+    case tooManyRequests
+    /// The request was held for longer than the limit, or more were held than the limit.
+    case heldTooLong
+    case tooManyHeld
+
+    /// The status of the answer that the client gets, where it has none yet.
+    public var status: Int {
+        switch self {
+        case .refused, .closedBeforeAnswer, .closedInAnswer, .malformedAnswer: 502
+        case .connectTimeout, .answerTimeout: 504
+        case .overloaded, .tooManyRequests, .heldTooLong, .tooManyHeld: 503
+        }
+    }
+
+    /// A word for programs.
+    public var code: StaticString {
+        switch self {
+        case .refused: "upstream_refused"
+        case .overloaded: "upstream_overloaded"
+        case .connectTimeout: "upstream_connect_timeout"
+        case .closedBeforeAnswer: "upstream_closed"
+        case .closedInAnswer: "upstream_closed_in_answer"
+        case .malformedAnswer: "upstream_malformed_answer"
+        case .answerTimeout: "upstream_timeout"
+        case .tooManyRequests: "too_many_requests_running"
+        case .heldTooLong: "held_too_long"
+        case .tooManyHeld: "too_many_held"
+        }
+    }
+
+    /// A sentence for people: what went wrong and what to do.
+    public var message: StaticString {
+        switch self {
+        case .refused:
+            "The app could not be reached: nothing listens at its address. Its log says why it ended."
+        case .overloaded: "The app takes no more connections at the moment. Try again."
+        case .connectTimeout: "The app did not accept a connection in time. Try again."
+        case .closedBeforeAnswer:
+            "The app ended or closed the connection before it answered. Its log says why."
+        case .closedInAnswer: "The app ended or closed the connection within its answer. Its log says why."
+        case .malformedAnswer: "The app's answer was not valid HTTP."
+        case .answerTimeout: "The app did not answer in time. Raise its requestTimeout if it needs longer."
+        case .tooManyRequests: "The app already handles as many requests as its limit allows. Try again."
+        case .heldTooLong: "The app did not become ready in time. Try again."
+        case .tooManyHeld: "Too many requests are waiting for the app to become ready. Try again."
+        }
+    }
+
+    var retryAfter: Bool { status == 503 }
+}
