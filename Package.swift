@@ -16,6 +16,7 @@ let strict: [SwiftSetting] = [
 let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swift-protobuf")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
@@ -38,8 +39,22 @@ let temporal: [Target] = [
     .target(
         name: "Temporal",
         dependencies: [
-            "TemporalAPI", protobuf, nioCore, nioPosix, nioHTTP2, nioHPACK, nioSSL,
+            "TemporalAPI", protobuf, nioCore, nioPosix, nioTLS, nioHTTP2, nioHPACK, nioSSL,
             logging, metrics, tracing, lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "TemporalTesting",
+        dependencies: ["Temporal", "TemporalAPI", protobuf, nioCore, nioPosix],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "TemporalTests",
+        dependencies: [
+            "Temporal", "TemporalAPI", "TemporalTesting", protobuf, nioCore, nioPosix, nioHTTP2, nioHPACK,
+            nioSSL,
+            logging,
         ],
         swiftSettings: strict
     ),

@@ -1,0 +1,121 @@
+public import Logging
+public import NIOCore
+public import NIOPosix
+package import SwiftProtobuf
+public import TemporalAPI
+
+import Synchronization
+
+/// A connection to a Temporal frontend, shared by any number of clients and workers.
+///
+/// It connects when the first call needs it and connects again after a loss. Calls whose failure says that another
+/// attempt may succeed are made again, with growing waits, until their timeout.
+public final class TemporalConnection: Sendable {
+    public let configuration: Configuration
+    package let logger: Logger
+    private let link: Link
+    private let metadata: Mutex<[(String, String)]>
+
+    public init(
+        _ configuration: Configuration = Configuration(),
+        logger: Logger? = nil,
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    ) {
+        let logger = logger ?? Logger(label: "temporal")
+        self.configuration = configuration
+        self.logger = logger
+        link = Link(configuration, logger: logger, loop: eventLoopGroup.next())
+        metadata = Mutex(Self.metadata(configuration, apiKey: configuration.apiKey))
+        if configuration.apiKey != nil, configuration.effectiveTLS == nil {
+            logger.warning("the API key is sent without TLS: whoever sees the traffic can use it")
+        }
+    }
+
+    public var namespace: String { configuration.namespace }
+    public var identity: String { configuration.identity }
+
+    /// Replaces the API key, for keys that are renewed; calls in flight keep the old one.
+    public func setAPIKey(_ key: String?) {
+        let renewed = Self.metadata(configuration, apiKey: key)
+        metadata.withLock { $0 = renewed }
+    }
+
+    /// Asks the server for its version: a quick way to learn whether it is there and lets this client in.
+    ///
+    /// - Throws: ``RPCError`` that says what was tried, when there is no answer within `timeout`.
+    @discardableResult
+    public func connect(timeout: Duration = .seconds(10)) async throws -> APIGetSystemInfoResponse {
+        try await call("GetSystemInfo", APIGetSystemInfoRequest(), timeout: timeout)
+    }
+
+    /// Closes the connection.
+    ///
+    /// Calls in flight and later ones fail with `cancelled`.
+    public func close() async {
+        await link.close()
+    }
+
+    /// Makes a unary call of a method of WorkflowService (or another service of the frontend).
+    ///
+    /// - Throws: ``RPCError``, or `CancellationError` when the task was cancelled.
+    package func call<Request: Message & Sendable, Response: Message & Sendable>(
+        _ method: String,
+        _ request: Request,
+        timeout: Duration = .seconds(30),
+        retry: CallRetry = .standard,
+        service: String = "temporal.api.workflowservice.v1.WorkflowService",
+        as: Response.Type = Response.self
+    ) async throws -> Response {
+        let path = "/\(service)/\(method)"
+        let frame: MessageFrame = try request.serializedBytes()
+        let deadline = NIODeadline.now() + TimeAmount(timeout)
+        var failures = 0
+        while true {
+            let left = deadline - .now()
+            let attempt = retry == .standard ? min(left, TimeAmount(configuration.attemptTimeout)) : left
+            do {
+                let answer = try await link.send(
+                    path: path,
+                    request: frame.buffer,
+                    metadata: metadata.withLock { $0 },
+                    timeout: attempt
+                )
+                guard let frame = MessageFrame(received: answer) else {
+                    throw RPCError(code: .internal, message: "the answer to \(method) is not a gRPC message")
+                }
+                return try Response(serializedBytes: frame)
+            } catch let error as RPCError {
+                if error.code == .cancelled, Task.isCancelled { throw CancellationError() }
+                failures += 1
+                let isAttemptTimeout = error.code == .deadlineExceeded && attempt < left
+                guard retry != .none, error.isRetryable || isAttemptTimeout else { throw error }
+                let delay = configuration.backoff.delay(
+                    failures: failures,
+                    overloaded: error.code == .resourceExhausted,
+                    random: .random(in: 0..<1)
+                )
+                guard .now() + TimeAmount(delay) < deadline else {
+                    guard failures > 1 else { throw error }
+                    let summary = "\(error.message) (\(failures) attempts in \(timeout))"
+                    throw RPCError(code: error.code, message: summary, details: error.details)
+                }
+                logger.debug(
+                    "call failed, will be made again",
+                    metadata: [
+                        "method": "\(method)", "error": "\(error)", "attempt": "\(failures)",
+                    ]
+                )
+                try await Task.sleep(for: delay)
+            }
+        }
+    }
+
+    private static func metadata(_ configuration: Configuration, apiKey: String?) -> [(String, String)] {
+        var metadata = [("client-name", "temporal-swift"), ("client-version", TemporalLibrary.version)]
+        if let apiKey {
+            metadata.append(("authorization", "Bearer \(apiKey)"))
+            metadata.append(("temporal-namespace", configuration.namespace))
+        }
+        return metadata
+    }
+}
