@@ -25,6 +25,10 @@ test-tools: tools
 test: test-tools ## Run every test that a change needs.
 	scripts/test $(TEST_FLAGS)
 
+.PHONY: test-runtime
+test-runtime: ## Check and test the worker harness, the framework and the examples.
+	scripts/test-runtime
+
 .PHONY: lint
 lint: ## Check the format of the Swift code.
 	scripts/lint
