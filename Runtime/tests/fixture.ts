@@ -54,10 +54,17 @@ export class TestWorker {
   readonly forged: string[] = [];
   key = "";
 
-  constructor(folder: string, child: Deno.ChildProcess, host: Deno.UnixConn, serve: string) {
+  constructor(
+    folder: string,
+    app: string,
+    data: string,
+    child: Deno.ChildProcess,
+    host: Deno.UnixConn,
+    serve: string,
+  ) {
     this.folder = folder;
-    this.app = join(folder, "app");
-    this.data = join(folder, "data");
+    this.app = app;
+    this.data = data;
     this.#child = child;
     this.#host = host;
     this.#serve = serve;
@@ -231,29 +238,25 @@ export class TestWorker {
   }
 }
 
-/** Runs a test with a worker that is ready and has the given files in its app folder. */
+/** Runs a test with a worker that is ready and has the given files in its app folder, or an app folder that exists. */
 export async function withWorker(
   files: Record<string, string | Uint8Array>,
   body: (worker: TestWorker) => Promise<void>,
-  options: { sourceFolder?: string } = {},
+  options: { sourceFolder?: string; data?: string } = {},
 ): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "martlet-" });
   let worker: TestWorker | undefined;
   try {
     const folders = {
       app: options.sourceFolder ?? join(folder, "app"),
-      data: join(folder, "data"),
+      data: options.data ?? join(folder, "data"),
       run: join(folder, "run"),
     };
     await Deno.mkdir(join(folder, "app"));
-    await Deno.mkdir(folders.data);
+    await Deno.mkdir(folders.data, { recursive: true });
     await Deno.mkdir(folders.run);
-    if (options.sourceFolder !== undefined) {
-      await Deno.remove(join(folder, "app"));
-      await Deno.symlink(options.sourceFolder, join(folder, "app"));
-    }
     for (const [name, content] of Object.entries(files)) {
-      const path = join(folder, "app", name);
+      const path = join(folders.app, name);
       await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
       if (typeof content === "string") await Deno.writeTextFile(path, content);
       else await Deno.writeFile(path, content);
@@ -261,7 +264,7 @@ export async function withWorker(
     const serve = join(folders.run, "app.sock");
     const control = join(folders.run, "control.sock");
     const listener = Deno.listen({ transport: "unix", path: control });
-    const flags = await workerFlags({ ...folders, app: `${folders.app},${join(folder, "app")}` });
+    const flags = await workerFlags(folders);
     const child = new Deno.Command(Deno.execPath(), {
       args: ["run", ...flags, join(runtimeFolder, "harness.ts"), "--serve", serve, "--control", control],
       clearEnv: true,
@@ -288,7 +291,7 @@ export async function withWorker(
       listener.close();
     }
     await Deno.remove(control).catch(() => {});
-    worker = new TestWorker(folder, child, host, serve);
+    worker = new TestWorker(folder, folders.app, folders.data, child, host, serve);
     await worker.message("ready");
     await body(worker);
   } finally {
