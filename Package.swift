@@ -23,6 +23,8 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
 let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 // The ingress: a reactor without dependencies, and TLS with HTTP/2 in front of the same routing.
@@ -66,6 +68,17 @@ let control: [Target] = [
     .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
 ]
 
+// Daemon: one host, with its workers, their sandboxes and the state of its apps. CSandbox makes the Linux calls.
+let daemon: [Target] = [
+    .target(name: "CSandbox"),
+    .target(
+        name: "Daemon",
+        dependencies: ["Archive", "Control", "CSandbox", "Proxy", grdb, crypto, logging, lifecycle],
+        swiftSettings: strict
+    ),
+    .testTarget(name: "DaemonTests", dependencies: ["Archive", "Control", "Daemon", "CSandbox", "Proxy", logging], swiftSettings: strict),
+]
+
 // Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.
 let archive: [Target] = [
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
@@ -85,6 +98,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.3"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     ],
-    targets: proxy + temporal + control + archive
+    targets: proxy + temporal + control + archive + daemon
 )

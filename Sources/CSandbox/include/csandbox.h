@@ -1,0 +1,104 @@
+// The Linux calls that start, freeze and fill a sandbox, as functions that return a negative error number instead
+// of setting errno. Nothing here decides anything.
+#ifndef CSANDBOX_H
+#define CSANDBOX_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/// What a child process gets. Pointers are borrowed for the duration of the call.
+typedef struct {
+    const char *path;
+    char *const *arguments;
+    char *const *environment;
+    /// The child's standard input, output and error; -1 stands for /dev/null.
+    int input, output, error;
+    /// Descriptors that the child keeps, under the numbers 3, 4, … in this order.
+    const int *kept;
+    int kept_count;
+    /// Open `cgroup.procs` files that the child writes itself into before it runs the program.
+    const int *groups;
+    int group_count;
+    /// The working directory, or NULL for the caller's.
+    const char *directory;
+    /// RLIMIT_NOFILE, or 0 to leave it.
+    uint64_t open_files;
+} csandbox_child;
+
+/// Where a start failed; the numbers are part of no format.
+enum {
+    CSANDBOX_STEP_CLONE = 1,
+    CSANDBOX_STEP_GROUP = 2,
+    CSANDBOX_STEP_DESCRIPTORS = 3,
+    CSANDBOX_STEP_DIRECTORY = 4,
+    CSANDBOX_STEP_EXEC = 5,
+};
+
+/// Starts a program in a session of its own, with all signals unblocked and at their defaults and no descriptor but
+/// those given. Returns the process id, and in `*pidfd` a close-on-exec descriptor of it; on failure a negative error
+/// number with the step in `*step`, and no child.
+pid_t csandbox_spawn(const csandbox_child *child, int *pidfd, int *step);
+
+/// Waits for a child that has ended (or until it ends when `blocks` is set). Returns 1 and fills in `*code`
+/// (CLD_EXITED, CLD_KILLED or CLD_DUMPED) and `*status`, 0 when it still runs, or a negative error number.
+int csandbox_reap(pid_t pid, int blocks, int *code, int *status);
+
+/// Sends a signal through a descriptor of a process, so that a process id that was used again is never hit.
+int csandbox_signal(int pidfd, int signal);
+
+/// A close-on-exec descriptor of a process that need not be a child.
+int csandbox_open_process(pid_t pid);
+
+/// The process id of the other end of a unix socket, in the caller's PID namespace; 0 when it has none there.
+pid_t csandbox_peer(int socket);
+
+/// A folder that is put into a sandbox.
+typedef struct {
+    const char *source;
+    const char *target;
+    /// CSANDBOX_READ_ONLY and the like.
+    uint32_t attributes;
+} csandbox_mount;
+
+enum {
+    CSANDBOX_READ_ONLY = 1,
+    CSANDBOX_NO_SYMLINKS = 2,
+};
+
+/// Puts folders into the mount namespace of a waiting process and takes `revoked` (a mount point, or NULL) out of it.
+/// Every graft is nosuid and nodev. The calls are made on a thread of their own. On failure a negative error number,
+/// with the index of the folder in `*failed` (-1: none of them).
+int csandbox_graft(pid_t pid, const csandbox_mount *mounts, int count, const char *revoked, int *failed);
+
+/// Listens on a unix socket with the given mode; close-on-exec and non-blocking.
+int csandbox_listen_unix(const char *path, mode_t mode, int backlog);
+/// Accepts a connection; close-on-exec and non-blocking. -EAGAIN when there is none.
+int csandbox_accept(int fd);
+int csandbox_connect_unix(const char *path);
+int csandbox_pipe(int fds[2]);
+/// Makes a descriptor's reads and writes return -EAGAIN instead of waiting.
+int csandbox_set_nonblocking(int fd);
+int64_t csandbox_read(int fd, void *bytes, uint64_t count);
+int64_t csandbox_write(int fd, const void *bytes, uint64_t count);
+/// Writes to a socket without SIGPIPE.
+int64_t csandbox_send(int fd, const void *bytes, uint64_t count);
+void csandbox_close(int fd);
+int csandbox_open_read(const char *path);
+int csandbox_open_write(const char *path);
+/// Opens for appending; the file is made with mode 0600 where there is none.
+int csandbox_open_append(const char *path);
+int csandbox_sync_file(int fd);
+/// Syncs a folder, so that a rename in it lasts.
+int csandbox_sync_folder(const char *path);
+/// Bytes of the file system at `path` that an ordinary user may still use, or a negative error number.
+int64_t csandbox_free_bytes(const char *path);
+/// Detaches a mount and everything below it.
+int csandbox_detach(const char *path);
+/// Nanoseconds of the monotonic clock.
+uint64_t csandbox_monotonic(void);
+/// Takes an exclusive lock of a file without waiting: the descriptor, or -EWOULDBLOCK when another holds it.
+int csandbox_lock_file(const char *path);
+/// Binary copy of a file by the kernel, sharing blocks where the file system can.
+int csandbox_copy_file(const char *source, const char *target);
+
+#endif
