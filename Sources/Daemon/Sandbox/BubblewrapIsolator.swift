@@ -1,0 +1,139 @@
+import CSandbox
+import Foundation
+
+/// Namespaces of its own and a minimal read-only root, by bubblewrap (`bwrap`, Debian's package bubblewrap).
+package struct BubblewrapIsolator: Isolator {
+    package let name = "bubblewrap"
+    package let graftsFolders: Bool
+
+    private let bwrap: String
+    private let deno: String
+    private let runtime: String
+    /// Files of the system that the runtime needs: its libraries, the certificates, the names of hosts.
+    private let systemFiles: [String]
+
+    private static let layout = WorkerLayout(
+        deno: "/bin/deno", runtime: "/runtime", app: "/app", data: "/data", run: "/run/w", cache: "/cache",
+        temporary: "/tmp"
+    )
+
+    /// - Parameters:
+    ///   - bwrap: the program.
+    ///   - deno: the runtime's program on the host.
+    ///   - runtime: the folder with the harness on the host.
+    ///   - graftsFolders: whether this process may enter a sandbox's mount namespace (CAP_SYS_ADMIN).
+    package init(bwrap: String, deno: String, runtime: String, graftsFolders: Bool) {
+        self.bwrap = bwrap
+        self.deno = deno
+        self.runtime = runtime
+        self.graftsFolders = graftsFolders
+        systemFiles =
+            Self.libraries(of: deno)
+            + [
+                "/etc/ssl/certs/ca-certificates.crt", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+                "/usr/share/zoneinfo",
+            ].filter { FileManager.default.fileExists(atPath: $0) }
+    }
+
+    package func layout(of boot: WorkerBoot) -> WorkerLayout { Self.layout }
+
+    package func launch(
+        _ boot: WorkerBoot,
+        arguments: [String],
+        environment: [String: String],
+        onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess {
+        var options = Self.namespaces
+        for path in systemFiles { options += ["--ro-bind", path, path] }
+        options += ["--ro-bind", deno, Self.layout.deno, "--ro-bind", runtime, Self.layout.runtime]
+        options += ["--bind", boot.folder, Self.layout.run]
+        if let folders = boot.folders {
+            options += ["--ro-bind", folders.app, Self.layout.app, "--bind", folders.data, Self.layout.data]
+        } else {
+            options += ["--dir", Self.layout.app, "--dir", Self.layout.data]
+        }
+        if let cache = boot.folders?.cache {
+            options += ["--bind", cache, Self.layout.cache]
+        } else {
+            options += ["--size", "67108864", "--tmpfs", Self.layout.cache]
+        }
+        // Last of all the root itself becomes read-only; what is mounted in it stays as it is.
+        options += ["--remount-ro", "/", "--chdir", "/"]
+        for (key, value) in environment.sorted(by: { $0.key < $1.key }) { options += ["--setenv", key, value] }
+        var command = ChildProcess.Command(
+            path: bwrap, arguments: options + ["--", Self.layout.deno] + arguments, environment: [:]
+        )
+        let groups = try boot.group?.entrances() ?? []
+        defer { groups.forEach(csandbox_close) }
+        command.groups = groups
+        command.openFiles = 4096
+        return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
+    }
+
+    package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {
+        try await onQueue(boot.queue) {
+            try folders.app.withCString { app in
+                try folders.data.withCString { data in
+                    try Self.layout.app.withCString { appTarget in
+                        try Self.layout.data.withCString { dataTarget in
+                            let mounts = [
+                                csandbox_mount(
+                                    source: app, target: appTarget, attributes: UInt32(CSANDBOX_READ_ONLY)),
+                                csandbox_mount(
+                                    source: data, target: dataTarget, attributes: UInt32(CSANDBOX_NO_SYMLINKS)),
+                            ]
+                            var failed: Int32 = -1
+                            let result = csandbox_graft(pid, mounts, 2, Self.layout.run, &failed)
+                            let what = failed == 0 ? folders.app : failed == 1 ? folders.data : "folders"
+                            try SystemError.check(result, "put \(what) into worker \(boot.id)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything of its own but the network, which the host's rules limit.
+    private static let namespaces = [
+        "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+        "--uid", "1000", "--gid", "1000", "--hostname", "worker", "--cap-drop", "ALL",
+        "--die-with-parent", "--new-session", "--clearenv",
+        "--proc", "/proc", "--dev", "/dev", "--size", "67108864", "--tmpfs", "/tmp",
+        "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+    ].filter { !$0.isEmpty }
+
+    /// The shared libraries that a program loads, by asking the dynamic linker.
+    private static func libraries(of program: String) -> [String] {
+        let linkers = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
+        guard let linker = linkers.first(where: { FileManager.default.fileExists(atPath: $0) }) else { return [] }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: linker)
+        process.arguments = ["--list", program]
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { return [] }
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        var paths: [String] = []
+        for line in text.split(separator: "\n") {
+            for word in line.split(separator: " ") where word.hasPrefix("/") || word.hasPrefix("\t/") {
+                paths.append(word.trimmingCharacters(in: .whitespaces))
+            }
+        }
+        if !paths.contains(linker) { paths.append(linker) }
+        // Names in /lib are links into /usr/lib on current systems, and so they are in the sandbox.
+        return paths.map { $0.hasPrefix("/lib") ? "/usr" + $0 : $0 }.filter {
+            FileManager.default.fileExists(atPath: $0)
+        }
+    }
+}
+
+/// Runs blocking work on a queue, so that no thread of the concurrency runtime waits.
+func onQueue<Value: Sendable>(
+    _ queue: DispatchQueue, _ body: @escaping @Sendable () throws -> Value
+) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        queue.async { continuation.resume(with: Result { try body() }) }
+    }
+}

@@ -1,0 +1,135 @@
+import Foundation
+
+/// The kernel's limits on groups of processes, in whichever of its two interfaces this machine has.
+package protocol ControlGroups: Sendable {
+    /// For people: what there is, for example `v1 (memory, cpu, pids, freezer)`.
+    var summary: String { get }
+    var features: ControlGroupFeatures { get }
+
+    /// Makes the group of a worker.
+    ///
+    /// - Throws: ``SystemError``.
+    func make(_ name: String) throws -> any ControlGroup
+
+    /// The groups that there are, of this daemon or of one before it that was killed.
+    func existing() -> [any ControlGroup]
+}
+
+/// What can be limited or done here.
+package struct ControlGroupFeatures: OptionSet, Sendable {
+    package let rawValue: Int
+    package init(rawValue: Int) { self.rawValue = rawValue }
+
+    package static let memory = Self(rawValue: 1)
+    package static let cpu = Self(rawValue: 2)
+    package static let processes = Self(rawValue: 4)
+    package static let freezer = Self(rawValue: 8)
+    package static let all: Self = [.memory, .cpu, .processes, .freezer]
+
+    /// The names of what is missing from `all`.
+    package var missing: [String] {
+        [(Self.memory, "memory"), (.cpu, "cpu"), (.processes, "pids"), (.freezer, "freezer")]
+            .filter { !contains($0.0) }.map(\.1)
+    }
+}
+
+/// The limits of one worker; nil means none.
+package struct ControlGroupLimits: Sendable, Equatable {
+    package var memoryBytes: Int?
+    /// Cores: 0.5 is half of one.
+    package var cpu: Double?
+    package var processes: Int?
+
+    package init(memoryBytes: Int? = nil, cpu: Double? = nil, processes: Int? = nil) {
+        self.memoryBytes = memoryBytes
+        self.cpu = cpu
+        self.processes = processes
+    }
+}
+
+/// The group of one worker. Calls are a few small file accesses each.
+package protocol ControlGroup: Sendable {
+    var name: String { get }
+
+    /// Open descriptors of the files through which a process enters; the caller closes them.
+    func entrances() throws -> [Int32]
+    func set(_ limits: ControlGroupLimits) throws
+    /// Stops all of its processes between two instructions.
+    ///
+    /// - Throws: ``SystemError`` also when they had not stopped after about 100 ms.
+    func freeze() throws
+    func thaw() throws
+    /// Memory in use, or nil where that is not known.
+    func memoryBytes() -> Int?
+    /// How often the kernel ended a process of it for lack of memory.
+    func outOfMemoryKills() -> Int
+    func processes() -> [pid_t]
+    /// Ends everything in it.
+    func kill()
+    /// Removes the empty group. Returns whether it is gone.
+    func remove() -> Bool
+}
+
+extension ControlGroup {
+    /// Ends everything in it and removes it, waiting up to about a second.
+    package func destroy() -> Bool {
+        for attempt in 0..<100 {
+            kill()
+            if remove() { return true }
+            usleep(attempt < 10 ? 1000 : 10_000)
+        }
+        return false
+    }
+}
+
+/// A folder of a control group file system, whose files are read and written whole.
+struct ControlFolder: Sendable {
+    let path: String
+
+    func write(_ text: String, to file: String) throws(SystemError) {
+        let target = path + "/" + file
+        let fd = try SystemError.check(openForWriting(target), "open \(target)")
+        defer { closeDescriptor(fd) }
+        var text = text
+        let result = text.withUTF8 { writeBytes(fd, UnsafeRawBufferPointer($0)) }
+        try SystemError.check(result, "write \(text) to \(target)")
+    }
+
+    func read(_ file: String) -> String? {
+        guard let data = FileManager.default.contents(atPath: path + "/" + file) else { return nil }
+        return String(decoding: data, as: UTF8.self)
+    }
+
+    func number(_ file: String) -> Int? {
+        read(file).flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    }
+
+    /// The number after `key` in a file of lines `key number`.
+    func number(_ key: String, in file: String) -> Int? {
+        guard let text = read(file) else { return nil }
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0] == key { return Int(words[1]) }
+        }
+        return nil
+    }
+
+    func processes() -> [pid_t] {
+        (read("cgroup.procs") ?? "").split(separator: "\n").compactMap { pid_t($0) }
+    }
+
+    func folders() -> [String] {
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // None where it is gone.
+        return entries.filter { entry in
+            var isFolder: ObjCBool = false
+            return FileManager.default.fileExists(atPath: path + "/" + entry, isDirectory: &isFolder) && isFolder.boolValue
+        }
+    }
+
+    func make() throws(SystemError) {
+        guard mkdir(path, 0o755) != 0, errno != EEXIST else { return }
+        throw SystemError(errno, "make the control group \(path)")
+    }
+
+    func remove() -> Bool { rmdir(path) == 0 || errno == ENOENT }
+}

@@ -1,0 +1,88 @@
+import Dispatch
+
+/// Puts a worker's process into its sandbox. The kinds differ in what they keep apart, not in what a worker sees.
+package protocol Isolator: Sendable {
+    /// For people: `bubblewrap`, `none`.
+    var name: String { get }
+    /// Whether folders can be put into a worker that already waits. Without that there is no pool.
+    var graftsFolders: Bool { get }
+
+    /// Where the worker finds what it is given.
+    func layout(of boot: WorkerBoot) -> WorkerLayout
+
+    /// Starts the worker's process.
+    ///
+    /// - Throws: ``SystemError``.
+    func launch(
+        _ boot: WorkerBoot,
+        arguments: [String],
+        environment: [String: String],
+        onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess
+
+    /// Puts an app's folders into a waiting worker and takes its way to the control socket's folder away.
+    ///
+    /// - Parameter pid: a process inside the sandbox.
+    /// - Throws: ``SystemError``.
+    func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws
+}
+
+/// The folders of an app on the host.
+package struct WorkerFolders: Sendable, Equatable {
+    /// Read-only in the worker.
+    package var app: String
+    package var data: String
+    /// What the runtime keeps of compiled modules, for this app alone; nil where a temporary one will do.
+    package var cache: String?
+
+    package init(app: String, data: String, cache: String? = nil) {
+        self.app = app
+        self.data = data
+        self.cache = cache
+    }
+}
+
+/// What is known when a worker's process starts.
+package struct WorkerBoot: Sendable {
+    package var id: WorkerID
+    /// The worker's own folder on the host, with its sockets.
+    package var folder: String
+    /// The app's folders where they are known already, nil for a worker of the pool.
+    package var folders: WorkerFolders?
+    package var group: (any ControlGroup)?
+    package var queue: DispatchQueue
+
+    package init(
+        id: WorkerID, folder: String, folders: WorkerFolders?, group: (any ControlGroup)?, queue: DispatchQueue
+    ) {
+        self.id = id
+        self.folder = folder
+        self.folders = folders
+        self.group = group
+        self.queue = queue
+    }
+}
+
+/// Paths as the worker sees them.
+package struct WorkerLayout: Sendable, Equatable {
+    package var deno: String
+    package var runtime: String
+    package var app: String
+    package var data: String
+    /// The folder of the sockets.
+    package var run: String
+    package var cache: String
+    package var temporary: String
+
+    package init(
+        deno: String, runtime: String, app: String, data: String, run: String, cache: String, temporary: String
+    ) {
+        self.deno = deno
+        self.runtime = runtime
+        self.app = app
+        self.data = data
+        self.run = run
+        self.cache = cache
+        self.temporary = temporary
+    }
+}

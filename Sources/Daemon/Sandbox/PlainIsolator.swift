@@ -1,0 +1,43 @@
+import CSandbox
+
+/// No sandbox but the runtime's own permissions: for machines on which nothing else works, and only on request.
+package struct PlainIsolator: Isolator {
+    package let name = "none"
+    package let graftsFolders = false
+
+    private let deno: String
+    private let runtime: String
+
+    package init(deno: String, runtime: String) {
+        self.deno = deno
+        self.runtime = runtime
+    }
+
+    package func layout(of boot: WorkerBoot) -> WorkerLayout {
+        WorkerLayout(
+            deno: deno,
+            runtime: runtime,
+            app: boot.folders?.app ?? boot.folder,
+            data: boot.folders?.data ?? boot.folder,
+            run: boot.folder,
+            cache: boot.folders?.cache ?? boot.folder + "/cache",
+            temporary: boot.folder
+        )
+    }
+
+    package func launch(
+        _ boot: WorkerBoot,
+        arguments: [String],
+        environment: [String: String],
+        onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess {
+        var command = ChildProcess.Command(path: deno, arguments: arguments, environment: environment, directory: "/")
+        let groups = try boot.group?.entrances() ?? []
+        defer { groups.forEach(csandbox_close) }
+        command.groups = groups
+        command.openFiles = 4096
+        return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
+    }
+
+    package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {}
+}

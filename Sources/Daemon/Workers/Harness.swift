@@ -1,0 +1,29 @@
+/// How the worker's program is called (Runtime/harness.ts).
+package struct Harness: Sendable {
+    package init() {}
+
+    /// Networks that no app may reach by number: private, link-local, shared and loopback addresses (RFC 6890).
+    private static let deniedNetworks = [
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "[::1]", "[::]",
+    ]
+
+    package func arguments(_ layout: WorkerLayout, v8HeapMegabytes: Int?) -> [String] {
+        var flags = ["run", "--no-prompt", "--cached-only", "--no-remote", "--no-lock", "--node-modules-dir=manual"]
+        if let megabytes = v8HeapMegabytes { flags.append("--v8-flags=--max-old-space-size=\(megabytes)") }
+        flags.append("--allow-read=\(layout.app),\(layout.data),\(layout.run),\(layout.runtime)")
+        flags.append("--allow-write=\(layout.data),\(layout.run)")
+        flags += ["--allow-env", "--allow-net", "--deny-net=" + Self.deniedNetworks.joined(separator: ",")]
+        flags.append(layout.runtime + "/harness.ts")
+        flags += ["--serve", layout.run + "/" + Worker.socketName]
+        flags += ["--control", layout.run + "/" + Worker.controlName]
+        return flags
+    }
+
+    package func environment(_ layout: WorkerLayout) -> [String: String] {
+        [
+            "PATH": "/bin", "HOME": layout.temporary, "TMPDIR": layout.temporary, "DENO_DIR": layout.cache,
+            "NO_COLOR": "1", "DENO_NO_UPDATE_CHECK": "1", "LANG": "C.UTF-8", "TZ": "UTC",
+        ]
+    }
+}

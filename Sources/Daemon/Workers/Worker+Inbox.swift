@@ -1,0 +1,64 @@
+import Synchronization
+
+extension Worker {
+    /// What the harness has said so far.
+    final class Inbox: Sendable {
+        let ready = Once<Result<String, WorkerError>>()
+        let started = Once<Result<WorkerMessage.Started, WorkerError>>()
+
+        private struct State {
+            var activity = WorkerMessage.Activity()
+            var onActivity: (@Sendable (WorkerMessage.Activity) -> Void)?
+        }
+
+        private let state = Mutex(State())
+
+        var activity: WorkerMessage.Activity { state.withLock(\.activity) }
+
+        func take(_ message: WorkerMessage) {
+            switch message {
+            case .ready(_, let deno): ready.set(.success(deno))
+            case .started(let report): started.set(.success(report))
+            case .failed(let failure): started.set(.failure(.failed(failure)))
+            case .stopped: break
+            case .activity(let activity):
+                let body = state.withLock { state in
+                    state.activity = activity
+                    return state.onActivity
+                }
+                body?(activity)
+            }
+        }
+
+        func onActivity(_ body: @escaping @Sendable (WorkerMessage.Activity) -> Void) {
+            state.withLock { $0.onActivity = body }
+        }
+    }
+
+    /// Where the worker's output goes: kept in short until an app is there, then to the app's log.
+    final class Output: Sendable {
+        private struct State {
+            var sink: OutputSink?
+            var tail: [String] = []
+        }
+
+        private let state = Mutex(State())
+        private static let tailLines = 20
+
+        func take(_ kind: ChildProcess.Output, _ line: ArraySlice<UInt8>) {
+            let sink = state.withLock { state in
+                // Structured lines of the console are in the log; the plain ones are the runtime's own words.
+                if line.first != 0x1E {
+                    state.tail.append(String(decoding: line.prefix(400), as: UTF8.self))
+                    if state.tail.count > Self.tailLines { state.tail.removeFirst() }
+                }
+                return state.sink
+            }
+            sink?(kind, line)
+        }
+
+        func attach(_ sink: @escaping OutputSink) { state.withLock { $0.sink = sink } }
+
+        func tail() -> String { state.withLock { $0.tail.joined(separator: "\n") } }
+    }
+}

@@ -1,0 +1,249 @@
+//   booting ──ready──► warm ──assign──► starting ──started──► running ⇄ frozen
+//      │                 │                 │ failed              │ stop
+//      └─────────────────┴─────────────────┴─────────────────────┴──► ended
+//
+// The order is kept by who owns the worker: the pool until it is assigned, then the app's runner.
+
+import CSandbox
+import Dispatch
+import Foundation
+import Logging
+import Synchronization
+
+/// One sandboxed process with the harness in it.
+package final class Worker: Sendable {
+    package let id: WorkerID
+    /// The unix socket on which it answers HTTP.
+    package let socketPath: String
+    package let child: ChildProcess
+    package let group: any ControlGroup
+
+    private let site: WorkerSite
+    private let boot: WorkerBoot
+    private let control: ControlConnection
+    private let inbox: Inbox
+    private let output: Output
+
+    /// How the worker ended.
+    package var end: Once<ProcessEnd> { child.end }
+
+    private init(
+        id: WorkerID, site: WorkerSite, boot: WorkerBoot, group: any ControlGroup, child: ChildProcess,
+        control: ControlConnection, inbox: Inbox, output: Output
+    ) {
+        self.id = id
+        self.site = site
+        self.boot = boot
+        self.group = group
+        self.child = child
+        self.control = control
+        self.inbox = inbox
+        self.output = output
+        socketPath = boot.folder + "/" + Self.socketName
+    }
+
+    static let socketName = "a.sock"
+    static let controlName = "c.sock"
+
+    // MARK: - Life
+
+    /// Boots a worker and waits until its harness is ready.
+    ///
+    /// - Throws: ``SystemError``, or ``WorkerError`` when it ended or was not ready in time.
+    package static func boot(
+        _ id: WorkerID,
+        folders: WorkerFolders?,
+        memoryLimit: Int? = nil,
+        on site: WorkerSite,
+        deadline: Duration
+    ) async throws -> Worker {
+        let folder = site.runFolder + "/" + id.description
+        let queue = DispatchQueue(label: "worker-\(id)", target: .global(qos: .userInitiated))
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let group = try site.groups.make("w" + id.description)
+        let boot = WorkerBoot(id: id, folder: folder, folders: folders, group: group, queue: queue)
+        let inbox = Inbox()
+        let output = Output()
+        do {
+            var limits = site.bootLimits
+            if let memoryLimit { limits.memoryBytes = memoryLimit }
+            try group.set(limits)
+            let control = try ControlConnection(path: folder + "/" + controlName, queue: queue) { inbox.take($0) }
+            do {
+                let layout = site.isolator.layout(of: boot)
+                let child = try site.isolator.launch(
+                    boot,
+                    arguments: site.harness.arguments(layout, v8HeapMegabytes: WorkerSite.heapMegabytes(forLimit: memoryLimit ?? site.standardMemoryBytes)),
+                    environment: site.harness.environment(layout),
+                    onLine: { output.take($0, $1) }
+                )
+                site.note(started: child.pid, id)
+                let worker = Worker(
+                    id: id, site: site, boot: boot, group: group, child: child, control: control,
+                    inbox: inbox, output: output
+                )
+                guard try await worker.waitUntilReady(deadline) else {
+                    await worker.destroy()
+                    throw WorkerError.notReady(after: deadline, output: output.tail())
+                }
+                return worker
+            } catch {
+                control.close()
+                throw error
+            }
+        } catch {
+            _ = group.destroy()
+            try? FileManager.default.removeItem(atPath: folder)  // The next start of the daemon would remove it too.
+            throw error
+        }
+    }
+
+    private func waitUntilReady(_ deadline: Duration) async throws -> Bool {
+        let ended = Task { [self] in
+            guard let end = await child.end.wait() else { return }
+            inbox.ready.set(.failure(.ended(end, output: output.tail())))
+        }
+        defer { ended.cancel() }
+        switch await inbox.ready.wait(atMost: deadline) {
+        case .success: return true
+        case .failure(let error): throw error
+        case nil: return false
+        }
+    }
+
+    /// Hands an app over and waits until it has started.
+    ///
+    /// - Throws: ``WorkerError`` with the app's own error, or ``SystemError``.
+    package func start(_ order: StartOrder, sink: @escaping OutputSink) async throws -> WorkerMessage.Started {
+        output.attach(sink)
+        try group.set(order.limits)
+        if boot.folders == nil {
+            guard let pid = control.peer.value, pid > 0 else {
+                throw SystemError(ESRCH, "find the process of worker \(id)")
+            }
+            try await site.isolator.graft(order.folders, into: boot, pid: pid)
+        }
+        let layout = site.isolator.layout(of: boot)
+        try await control.send(.start(order.assignment(layout)))
+        let ended = Task { [self] in
+            guard let end = await child.end.wait() else { return }
+            inbox.started.set(.failure(.ended(end, output: output.tail())))
+        }
+        defer { ended.cancel() }
+        // The harness gives up at the deadline by itself and says where it was; a busy loop needs the second limit.
+        switch await inbox.started.wait(atMost: order.deadline + .seconds(1)) {
+        case .success(let started): return started
+        case .failure(let error): throw error
+        case nil:
+            try Task.checkCancellation()
+            throw WorkerError.hangs(after: order.deadline)
+        }
+    }
+
+    /// Asks the app to end, waits for it, and after the grace ends it by force.
+    package func stop(_ reason: HostMessage.StopReason, grace: Duration) async {
+        do {
+            try await control.send(.stop(reason: reason, grace: grace))
+            if await child.end.wait(atMost: grace + .seconds(2)) != nil { return await destroy() }
+        } catch {
+            // It does not listen any more: it is ended by force below.
+        }
+        await destroy()
+    }
+
+    package func freeze() async throws {
+        try await onQueue(boot.queue) { [group] in try group.freeze() }
+    }
+
+    package func thaw() throws { try group.thaw() }
+
+    /// Ends the process whatever it does, and removes everything that belongs to the worker.
+    package func destroy() async {
+        child.signal(SIGKILL)
+        let group = group
+        // A frozen process ends only once it runs again, so the group goes first.
+        let isGone = try? await onQueue(boot.queue) { group.destroy() }  // It throws nothing.
+        _ = await child.end.wait(atMost: .seconds(5))
+        control.close()
+        if isGone != true { _ = group.destroy() }
+        site.forget(id)
+        try? FileManager.default.removeItem(atPath: boot.folder)  // The next start of the daemon would remove it too.
+    }
+
+    // MARK: - What is known of it
+
+    /// Called with each change of what keeps the app awake.
+    package func onActivity(_ body: @escaping @Sendable (WorkerMessage.Activity) -> Void) { inbox.onActivity(body) }
+
+    package var activity: WorkerMessage.Activity { inbox.activity }
+
+    /// The last lines of its output, for messages.
+    package func lastOutput() -> String { output.tail() }
+
+    package typealias OutputSink = @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+}
+
+/// What a worker needs to start an app.
+package struct StartOrder: Sendable {
+    package var app: String
+    package var version: String
+    /// Relative to the app's folder.
+    package var main: String
+    package var environment: [String: String]
+    package var folders: WorkerFolders
+    package var limits: ControlGroupLimits
+    package var publicURL: String?
+    package var requestTimeout: Duration
+    /// How long background work may keep the app awake.
+    package var waitUntil: Duration
+    /// How long the start may take.
+    package var deadline: Duration
+
+    package init(
+        app: String, version: String, main: String, environment: [String: String], folders: WorkerFolders,
+        limits: ControlGroupLimits, publicURL: String?, requestTimeout: Duration, waitUntil: Duration, deadline: Duration
+    ) {
+        self.app = app
+        self.version = version
+        self.main = main
+        self.environment = environment
+        self.folders = folders
+        self.limits = limits
+        self.publicURL = publicURL
+        self.requestTimeout = requestTimeout
+        self.waitUntil = waitUntil
+        self.deadline = deadline
+    }
+
+    func assignment(_ layout: WorkerLayout) -> HostMessage.Assignment {
+        HostMessage.Assignment(
+            app: app, version: version, main: layout.app + "/" + main, data: layout.data, env: environment,
+            publicURL: publicURL,
+            limits: .init(requestTimeout: requestTimeout, startTimeout: deadline, waitUntil: waitUntil)
+        )
+    }
+}
+
+/// Why a worker did not get so far.
+package enum WorkerError: Error, Sendable, CustomStringConvertible {
+    case notReady(after: Duration, output: String)
+    case ended(ProcessEnd, output: String)
+    case failed(WorkerMessage.StartFailure)
+    case hangs(after: Duration)
+
+    package var description: String {
+        switch self {
+        case .notReady(let time, let output):
+            "the worker was not ready in \(time.milliseconds) ms" + Self.quoted(output)
+        case .ended(let end, let output): "the worker \(end) before it was ready" + Self.quoted(output)
+        case .failed(let failure): failure.summary
+        case .hangs(let time):
+            "it was not ready in \(time.milliseconds / 1000) s: the script's top level has not finished; "
+                + "do long work in fetch, or in ctx.waitUntil"
+        }
+    }
+
+    private static func quoted(_ output: String) -> String {
+        output.isEmpty ? "; it wrote nothing" : ": " + output
+    }
+}

@@ -1,0 +1,181 @@
+import Foundation
+import Logging
+
+/// Warm workers, and those that ask for one.
+package actor WorkerPool {
+    private let site: WorkerSite
+    private let logger: Logger
+    private let bootDeadline: Duration
+    private var plan: PoolPlan
+    private var warm: [Worker] = []
+    private var booting = 0
+    private var waiting: [(key: Int, continuation: CheckedContinuation<Worker, any Error>)] = []
+    private var nextKey = 0
+    private var nextID: Int
+    private var isClosed = false
+    private var isMemoryShort = false
+    private var lastFailure: (any Error)?
+    private var bootTasks: [Int: Task<Void, Never>] = [:]
+
+    /// - Parameter firstID: the first worker's number.
+    package init(
+        site: WorkerSite, limits: PoolPlan.Limits, bootDeadline: Duration, firstID: Int = 1, logger: Logger
+    ) {
+        self.site = site
+        plan = PoolPlan(limits: limits)
+        self.bootDeadline = bootDeadline
+        nextID = firstID
+        self.logger = logger
+    }
+
+    package struct Counts: Sendable, Equatable {
+        package var warm: Int
+        package var booting: Int
+        package var waiting: Int
+    }
+
+    package var counts: Counts { Counts(warm: warm.count, booting: booting, waiting: waiting.count) }
+
+    /// Whether workers can be kept for apps that are not known yet.
+    package nonisolated var isUsable: Bool { site.isolator.graftsFolders }
+
+    /// A warm worker, or the next one that is.
+    ///
+    /// - Throws: `CancellationError`, or why no worker can be booted.
+    package func take() async throws -> Worker {
+        guard !isClosed else { throw CancellationError() }
+        plan.taken(now: uptime())
+        while let worker = warm.popLast() {
+            guard worker.end.value == nil else { continue }
+            adjust()
+            return worker
+        }
+        let key = nextKey
+        nextKey += 1
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                guard !Task.isCancelled else { return continuation.resume(throwing: CancellationError()) }
+                waiting.append((key, continuation))
+                adjust()
+            }
+        } onCancel: {
+            // Cancellation is not async, so the actor is told by a task of its own.
+            Task { await self.cancel(key) }
+        }
+    }
+
+    /// Boots a worker with an app's folders in place from the start.
+    ///
+    /// - Parameter memoryLimit: in bytes, where it is not the standard one.
+    package func boot(_ folders: WorkerFolders, memoryLimit: Int?) async throws -> Worker {
+        guard !isClosed else { throw CancellationError() }
+        return try await Worker.boot(
+            takeID(), folders: folders, memoryLimit: memoryLimit, on: site, deadline: bootDeadline
+        )
+    }
+
+    package func takeID() -> WorkerID {
+        defer { nextID += 1 }
+        return WorkerID(nextID)
+    }
+
+    /// Boots or retires workers as the plan says. Call it now and then.
+    package func adjust() {
+        guard isUsable, !isClosed else { return }
+        warm.removeAll { worker in
+            guard worker.end.value != nil else { return false }
+            Task { await worker.destroy() }  // Only its folders are left; nobody waits for that.
+            return true
+        }
+        let stock = PoolPlan.Stock(warm: warm.count, booting: booting, waiting: waiting.count)
+        switch plan.decide(stock, now: uptime(), isMemoryShort: isMemoryShort) {
+        case .stay: failWaiting()
+        case .boot(let count): for _ in 0..<count { startBoot() }
+        case .retire(let count):
+            for worker in warm.prefix(count) { Task { await worker.destroy() } }  // Nobody waits for that.
+            warm.removeFirst(count)
+        }
+    }
+
+    package func setMemoryShort(_ isShort: Bool) {
+        isMemoryShort = isShort
+        adjust()
+    }
+
+    /// Waits until as many workers are warm as the plan wants, at most for `time`.
+    package func fill(atMost time: Duration) async {
+        let end = uptime() + time
+        adjust()
+        while uptime() < end, warm.count < plan.target, !isClosed, isUsable {
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { return }
+            adjust()
+        }
+    }
+
+    /// Ends all warm workers; nothing is booted any more.
+    package func close() async {
+        isClosed = true
+        for (_, continuation) in waiting { continuation.resume(throwing: CancellationError()) }
+        waiting = []
+        for task in bootTasks.values { task.cancel() }
+        for task in bootTasks.values { await task.value }
+        let workers = warm
+        warm = []
+        await withDiscardingTaskGroup { group in
+            for worker in workers { group.addTask { await worker.destroy() } }
+        }
+    }
+
+    // MARK: - Booting
+
+    private func startBoot() {
+        let id = takeID()
+        booting += 1
+        // Kept, so that closing the pool waits for it.
+        bootTasks[id.number] = Task {
+            do {
+                let worker = try await Worker.boot(id, folders: nil, on: site, deadline: bootDeadline)
+                await booted(worker)
+            } catch {
+                bootFailed(id, error)
+            }
+        }
+    }
+
+    private func booted(_ worker: Worker) async {
+        booting -= 1
+        bootTasks[worker.id.number] = nil
+        plan.booted()
+        lastFailure = nil
+        guard !isClosed else { return await worker.destroy() }
+        if waiting.isEmpty {
+            warm.append(worker)
+        } else {
+            waiting.removeFirst().continuation.resume(returning: worker)
+        }
+        adjust()
+    }
+
+    private func bootFailed(_ id: WorkerID, _ error: any Error) {
+        booting -= 1
+        bootTasks[id.number] = nil
+        guard !isClosed else { return }
+        plan.bootFailed(now: uptime())
+        lastFailure = error
+        logger.error("a worker could not be booted", metadata: ["worker": "\(id)", "error": "\(error)"])
+        failWaiting()
+    }
+
+    /// While booting fails and pauses, those that wait are told why.
+    private func failWaiting() {
+        guard booting == 0, warm.isEmpty, let lastFailure, let retry = plan.nextAttempt, retry > uptime() else { return }
+        let all = waiting
+        waiting = []
+        for (_, continuation) in all { continuation.resume(throwing: lastFailure) }
+    }
+
+    private func cancel(_ key: Int) {
+        guard let index = waiting.firstIndex(where: { $0.key == key }) else { return }
+        waiting.remove(at: index).continuation.resume(throwing: CancellationError())
+    }
+}

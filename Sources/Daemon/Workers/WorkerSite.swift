@@ -1,0 +1,70 @@
+import Foundation
+
+/// What all workers of a daemon share.
+package struct WorkerSite: Sendable {
+    package var isolator: any Isolator
+    package var groups: any ControlGroups
+    /// Holds a folder for each worker; short, because socket paths have at most 107 bytes.
+    package var runFolder: String
+    package var harness: Harness
+    /// The limits of a worker without an app.
+    package var bootLimits: ControlGroupLimits
+    /// The memory limit for which the heap of the pool's workers is sized.
+    package var standardMemoryBytes: Int
+
+    package init(
+        isolator: any Isolator, groups: any ControlGroups, runFolder: String, harness: Harness = Harness(),
+        bootLimits: ControlGroupLimits, standardMemoryBytes: Int
+    ) {
+        self.isolator = isolator
+        self.groups = groups
+        self.runFolder = runFolder
+        self.harness = harness
+        self.bootLimits = bootLimits
+        self.standardMemoryBytes = standardMemoryBytes
+    }
+
+    /// V8's limit comes before the kernel's, because its message says what happened: the rest is for the runtime itself,
+    /// for buffers outside the heap and for SQLite.
+    package static func heapMegabytes(forLimit bytes: Int) -> Int { max(bytes / (1 << 20) * 6 / 10, 24) }
+
+    /// Notes a worker's process, so that a daemon that starts after this one was killed can end it without control groups
+    /// too.
+    func note(started pid: pid_t, _ id: WorkerID) {
+        guard let identity = ProcessIdentity(pid: pid) else { return }
+        // Without the note the worker is still found by its control group.
+        try? identity.text.write(toFile: runFolder + "/\(id).pid", atomically: false, encoding: .utf8)
+    }
+
+    func forget(_ id: WorkerID) { unlink(runFolder + "/\(id).pid") }
+}
+
+/// A process id with the time of its start, which together are never used again.
+package struct ProcessIdentity: Sendable, Equatable {
+    package let pid: pid_t
+    /// In clock ticks since the machine's boot: field 22 of `/proc/PID/stat` (proc(5)).
+    package let startTime: UInt64
+
+    /// The process that has this id now.
+    package init?(pid: pid_t) {
+        let stat = ControlGroupDetection.text("/proc/\(pid)/stat")
+        // The second field is the name in parentheses and may hold anything; the third follows its last one.
+        guard let end = stat.lastIndex(of: ")") else { return nil }
+        let fields = stat[stat.index(after: end)...].split(separator: " ")
+        guard fields.count > 19, let time = UInt64(fields[19]) else { return nil }
+        self.pid = pid
+        startTime = time
+    }
+
+    package init?(text: String) {
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 2, let pid = pid_t(words[0]), let time = UInt64(words[1]), pid > 1 else { return nil }
+        self.pid = pid
+        startTime = time
+    }
+
+    package var text: String { "\(pid) \(startTime)\n" }
+
+    /// Whether the process still runs.
+    package var isAlive: Bool { ProcessIdentity(pid: pid) == self }
+}
