@@ -1,5 +1,5 @@
 import CSandbox
-import Dispatch
+package import Dispatch
 import Foundation
 import Synchronization
 
@@ -47,7 +47,7 @@ package final class ChildProcess: Sendable {
     /// A longer line of output is cut.
     package static let maximumLineBytes = 16 * 1024
 
-    package let pid: pid_t
+    package let pid: Int32
     /// Ends with the process, after all of its output was handed over.
     package let end = Once<ProcessEnd>()
 
@@ -91,7 +91,7 @@ package final class ChildProcess: Sendable {
         }
     }
 
-    private init(pid: pid_t, descriptor: Int32, queue: DispatchQueue) {
+    private init(pid: Int32, descriptor: Int32, queue: DispatchQueue) {
         self.pid = pid
         self.descriptor = descriptor
         self.queue = queue
@@ -121,11 +121,8 @@ package final class ChildProcess: Sendable {
             done.enter()
             read(fd, kind, onLine) { done.leave() }
         }
-        let exit = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: queue)
         done.enter()
-        exit.setEventHandler { exit.cancel() }
-        exit.setCancelHandler { done.leave() }
-        exit.activate()
+        ReadSource(descriptor, queue: queue, onReadable: { $0.cancel() }, onEnd: { done.leave() }).activate()
         done.notify(queue: queue) {
             var (code, status): (Int32, Int32) = (0, 0)
             let result = csandbox_reap(self.pid, 1, &code, &status)
@@ -144,24 +141,20 @@ package final class ChildProcess: Sendable {
         _ onEnd: @escaping @Sendable () -> Void
     ) {
         _ = csandbox_set_nonblocking(fd)
-        let source = DispatchSource.makeReadSource(fileDescriptor: fd, queue: queue)
         // Only the source's queue, which is serial, touches the splitter.
         nonisolated(unsafe) var splitter = LineSplitter(maximumBytes: Self.maximumLineBytes)
-        source.setEventHandler {
-            let isOver = withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 1) { buffer -> Bool in
-                let count = csandbox_read(fd, buffer.baseAddress, UInt64(buffer.count))
-                if count > 0 {
-                    splitter.feed(UnsafeRawBufferPointer(rebasing: buffer[..<Int(count)])) { onLine(kind, $0) }
-                }
-                return count == 0 || (count < 0 && count != -Int64(EAGAIN))
+        let source = ReadSource(
+            fd, queue: queue,
+            onReadable: { source in
+                let isOver = readOnce(fd) { bytes in splitter.feed(bytes) { onLine(kind, $0) } }
+                if isOver { source.cancel() }
+            },
+            onEnd: {
+                splitter.finish { onLine(kind, $0) }
+                csandbox_close(fd)
+                onEnd()
             }
-            if isOver { source.cancel() }
-        }
-        source.setCancelHandler {
-            splitter.finish { onLine(kind, $0) }
-            csandbox_close(fd)
-            onEnd()
-        }
+        )
         source.activate()
     }
 
@@ -169,7 +162,7 @@ package final class ChildProcess: Sendable {
 
     private static func spawn(
         _ command: Command, output: Int32, error: Int32
-    ) -> Result<(pid_t, Int32), SystemError> {
+    ) -> Result<(Int32, Int32), SystemError> {
         let arguments = CStrings([command.path] + command.arguments)
         let environment = CStrings(command.environment.map { "\($0.key)=\($0.value)" })
         var descriptor: Int32 = -1

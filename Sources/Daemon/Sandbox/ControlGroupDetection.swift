@@ -10,16 +10,18 @@ package enum ControlGroupDetection {
     ///   - membership: the text of `/proc/self/cgroup`.
     package static func detect(
         name: String,
-        mounts: String = text("/proc/self/mounts"),
-        membership: String = text("/proc/self/cgroup")
+        mounts: String = ControlGroupDetection.text("/proc/self/mounts"),
+        membership: String = ControlGroupDetection.text("/proc/self/cgroup")
     ) -> any ControlGroups {
         let layout = Layout(mounts: mounts, membership: membership)
-        let v2 = layout.unified.flatMap { tree -> ControlGroupsV2? in
-            guard tree.controllers.contains("memory") else { return nil }
-            return ControlGroupsV2(tree: tree.path, name: name, isRoot: tree.isRoot)
+        var v2: ControlGroupsV2?
+        if let tree = layout.unified, tree.controllers.contains("memory") {
+            v2 = ControlGroupsV2(tree: tree.path, name: name, isRoot: tree.isRoot)
         }
         if let v2, v2.features.contains(.memory) { return v2 }
-        return ControlGroupsV1(trees: layout.trees, name: name) ?? v2 ?? NoControlGroups()
+        if let v1 = ControlGroupsV1(trees: layout.trees, name: name) { return v1 }
+        if let v2 { return v2 }
+        return NoControlGroups()
     }
 
     /// Where the trees are mounted, with this process's own group appended where there is one.
@@ -49,7 +51,7 @@ package enum ControlGroupDetection {
                 if words[2] == "cgroup2" {
                     let group = own[""] ?? "/"
                     let path = Self.path(point, group)
-                    let list = text(path + "/cgroup.controllers")
+                    let list = ControlGroupDetection.text(path + "/cgroup.controllers")
                     unified = Unified(
                         path: path,
                         controllers: Set(list.split(whereSeparator: \.isWhitespace).map(String.init)),

@@ -63,7 +63,7 @@ package protocol ControlGroup: Sendable {
     func memoryBytes() -> Int?
     /// How often the kernel ended a process of it for lack of memory.
     func outOfMemoryKills() -> Int
-    func processes() -> [pid_t]
+    func processes() -> [Int32]
     /// Ends everything in it.
     func kill()
     /// Removes the empty group. Returns whether it is gone.
@@ -114,8 +114,8 @@ struct ControlFolder: Sendable {
         return nil
     }
 
-    func processes() -> [pid_t] {
-        (read("cgroup.procs") ?? "").split(separator: "\n").compactMap { pid_t($0) }
+    func processes() -> [Int32] {
+        (read("cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) }
     }
 
     func folders() -> [String] {

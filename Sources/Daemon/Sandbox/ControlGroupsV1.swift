@@ -111,7 +111,7 @@ struct ControlGroupV1: ControlGroup {
 
     func outOfMemoryKills() -> Int { folders["memory"]?.number("oom_kill", in: "memory.oom_control") ?? 0 }
 
-    func processes() -> [pid_t] {
+    func processes() -> [Int32] {
         Set(folders.values.flatMap { $0.processes() }).sorted()
     }
 

@@ -16,7 +16,7 @@ package struct ControlGroupsV2: ControlGroups {
     ///   - tree: the daemon's own group, delegated to it, or the tree's root.
     ///   - name: the folder for this daemon's groups.
     /// - Returns: nil when it cannot be used.
-    package init?(tree: String, name: String, isRoot: Bool, daemon: pid_t = getpid()) {
+    package init?(tree: String, name: String, isRoot: Bool, daemon: Int32 = getpid()) {
         let top = ControlFolder(path: tree)
         let root = ControlFolder(path: tree + "/" + name)
         do {
@@ -104,7 +104,7 @@ struct ControlGroupV2: ControlGroup {
 
     func outOfMemoryKills() -> Int { folder.number("oom_kill", in: "memory.events") ?? 0 }
 
-    func processes() -> [pid_t] { folder.processes() }
+    func processes() -> [Int32] { folder.processes() }
 
     func kill() {
         do {
@@ -137,7 +137,7 @@ package struct NoControlGroups: ControlGroups {
         func thaw() throws {}
         func memoryBytes() -> Int? { nil }
         func outOfMemoryKills() -> Int { 0 }
-        func processes() -> [pid_t] { [] }
+        func processes() -> [Int32] { [] }
         func kill() {}
         func remove() -> Bool { true }
     }

@@ -1,4 +1,4 @@
-import Dispatch
+package import Dispatch
 
 /// Puts a worker's process into its sandbox. The kinds differ in what they keep apart, not in what a worker sees.
 package protocol Isolator: Sendable {

@@ -1,5 +1,5 @@
 import CSandbox
-import Dispatch
+package import Dispatch
 import Foundation
 import Synchronization
 
@@ -7,17 +7,17 @@ import Synchronization
 package final class ControlConnection: Sendable {
     private enum State {
         case listening(Int32)
-        case connected(Int32, any DispatchSourceRead)
+        case connected(Int32, ReadSource)
         case closed
     }
 
     /// The harness's process id as this process sees it, once it has connected.
-    package let peer = Once<pid_t>()
+    package let peer = Once<Int32>()
 
     private let path: String
     private let queue: DispatchQueue
     private let state: Mutex<State>
-    private let listener = Mutex<(any DispatchSourceRead)?>(nil)
+    private let listener = Mutex<ReadSource?>(nil)
     private let onMessage: @Sendable (WorkerMessage) -> Void
 
     private static let maximumLineBytes = 1024 * 1024
@@ -33,16 +33,19 @@ package final class ControlConnection: Sendable {
         self.onMessage = onMessage
         let fd = try SystemError.check(csandbox_listen_unix(path, 0o600, 1), "listen on \(path)")
         state = Mutex(.listening(fd))
-        let source = DispatchSource.makeReadSource(fileDescriptor: fd, queue: queue)
-        source.setEventHandler { [weak self] in
-            let connection = csandbox_accept(fd)
-            if connection == -EAGAIN { return }
-            source.cancel()
-            guard let self, connection >= 0 else { return }
-            self.connected(connection)
-        }
-        source.setCancelHandler { csandbox_close(fd) }
-        listener.withLock { [source] in $0 = source }
+        let source = ReadSource(
+            fd, queue: queue,
+            onReadable: { [weak self] source in
+                let connection = csandbox_accept(fd)
+                if connection == -EAGAIN { return }
+                source.cancel()
+                guard connection >= 0 else { return }
+                guard let self else { return csandbox_close(connection) }
+                self.connected(connection)
+            },
+            onEnd: { csandbox_close(fd) }
+        )
+        listener.withLock { $0 = source }
         source.activate()
     }
 
@@ -60,7 +63,7 @@ package final class ControlConnection: Sendable {
             source?.cancel()
             source = nil
         }
-        let source: (any DispatchSourceRead)? = state.withLock { state in
+        let source: ReadSource? = state.withLock { state in
             defer { state = .closed }
             if case .connected(_, let source) = state { return source }
             return nil
@@ -90,30 +93,28 @@ package final class ControlConnection: Sendable {
     private func connected(_ fd: Int32) {
         // One harness, one connection: nobody else can come later.
         unlink(path)
-        let source = DispatchSource.makeReadSource(fileDescriptor: fd, queue: queue)
-        let isWanted = state.withLock { state in
-            guard case .listening = state else { return false }
-            state = .connected(fd, source)
-            return true
-        }
-        // Only the source's queue, which is serial, touches the splitter.
+        // Only the source's queue, which is serial, touches these two.
         nonisolated(unsafe) var splitter = LineSplitter(maximumBytes: Self.maximumLineBytes)
         nonisolated(unsafe) var key: String?
-        source.setEventHandler { [onMessage] in
-            let isOver = withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 1) { buffer -> Bool in
-                let count = csandbox_read(fd, buffer.baseAddress, UInt64(buffer.count))
-                if count > 0 {
-                    splitter.feed(UnsafeRawBufferPointer(rebasing: buffer[..<Int(count)])) { line in
+        let source = ReadSource(
+            fd, queue: queue,
+            onReadable: { [onMessage] source in
+                let isOver = readOnce(fd) { bytes in
+                    splitter.feed(bytes) { line in
                         guard let message = WorkerMessage(line: line, key: key) else { return }
                         if case .ready(let own, _) = message { key = own }
                         onMessage(message)
                     }
                 }
-                return count == 0 || (count < 0 && count != -Int64(EAGAIN))
-            }
-            if isOver { source.cancel() }
+                if isOver { source.cancel() }
+            },
+            onEnd: { csandbox_close(fd) }
+        )
+        let isWanted = state.withLock { state in
+            guard case .listening = state else { return false }
+            state = .connected(fd, source)
+            return true
         }
-        source.setCancelHandler { csandbox_close(fd) }
         source.activate()
         if isWanted { peer.set(csandbox_peer(fd)) } else { source.cancel() }
     }

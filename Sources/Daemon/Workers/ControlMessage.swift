@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// What the host tells a worker's harness: one line of JSON each.
 package enum HostMessage: Sendable {
@@ -106,6 +106,12 @@ package enum WorkerMessage: Sendable, Equatable {
         package var ms: Double?
     }
 
+    private struct Head: Decodable {
+        var type: String
+        var key: String?
+        var deno: String?
+    }
+
     /// Why an app did not start.
     package struct StartFailure: Codable, Sendable, Equatable {
         package var phase: String?
@@ -138,11 +144,6 @@ package enum WorkerMessage: Sendable, Equatable {
     package init?(line: some Sequence<UInt8>, key: String?) {
         let data = Data(line)
         let decoder = JSONDecoder()
-        struct Head: Decodable {
-            var type: String
-            var key: String?
-            var deno: String?
-        }
         guard let head = try? decoder.decode(Head.self, from: data) else { return nil }  // Not for us.
         guard key == nil ? head.type == "ready" : head.key == key && head.type != "ready" else { return nil }
         switch head.type {

@@ -1,5 +1,5 @@
 import Foundation
-import Logging
+package import Logging
 
 /// Warm workers, and those that ask for one.
 package actor WorkerPool {

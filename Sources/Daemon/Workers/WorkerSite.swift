@@ -30,7 +30,7 @@ package struct WorkerSite: Sendable {
 
     /// Notes a worker's process, so that a daemon that starts after this one was killed can end it without control groups
     /// too.
-    func note(started pid: pid_t, _ id: WorkerID) {
+    func note(started pid: Int32, _ id: WorkerID) {
         guard let identity = ProcessIdentity(pid: pid) else { return }
         // Without the note the worker is still found by its control group.
         try? identity.text.write(toFile: runFolder + "/\(id).pid", atomically: false, encoding: .utf8)
@@ -41,12 +41,12 @@ package struct WorkerSite: Sendable {
 
 /// A process id with the time of its start, which together are never used again.
 package struct ProcessIdentity: Sendable, Equatable {
-    package let pid: pid_t
+    package let pid: Int32
     /// In clock ticks since the machine's boot: field 22 of `/proc/PID/stat` (proc(5)).
     package let startTime: UInt64
 
     /// The process that has this id now.
-    package init?(pid: pid_t) {
+    package init?(pid: Int32) {
         let stat = ControlGroupDetection.text("/proc/\(pid)/stat")
         // The second field is the name in parentheses and may hold anything; the third follows its last one.
         guard let end = stat.lastIndex(of: ")") else { return nil }
@@ -58,7 +58,7 @@ package struct ProcessIdentity: Sendable, Equatable {
 
     package init?(text: String) {
         let words = text.split(whereSeparator: \.isWhitespace)
-        guard words.count == 2, let pid = pid_t(words[0]), let time = UInt64(words[1]), pid > 1 else { return nil }
+        guard words.count == 2, let pid = Int32(words[0]), let time = UInt64(words[1]), pid > 1 else { return nil }
         self.pid = pid
         startTime = time
     }
