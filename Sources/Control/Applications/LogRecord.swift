@@ -8,11 +8,17 @@ public struct LogRecord: Codable, Sendable, Equatable {
         case system
     }
 
+    /// How serious a line is, where its writer said so.
+    public enum Level: String, Codable, Sendable, CaseIterable {
+        case debug, info, warn, error
+    }
+
     public var time: Date
     public var app: ApplicationID
     public var version: VersionID?
     public var requestID: String?
     public var stream: Stream
+    public var level: Level?
     public var message: String
 
     public init(
@@ -21,6 +27,7 @@ public struct LogRecord: Codable, Sendable, Equatable {
         version: VersionID?,
         requestID: String?,
         stream: Stream,
+        level: Level? = nil,
         message: String
     ) {
         self.time = time
@@ -28,6 +35,7 @@ public struct LogRecord: Codable, Sendable, Equatable {
         self.version = version
         self.requestID = requestID
         self.stream = stream
+        self.level = level
         self.message = message
     }
 }

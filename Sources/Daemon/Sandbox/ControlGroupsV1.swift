@@ -75,16 +75,14 @@ struct ControlGroupV1: ControlGroup {
     func set(_ limits: ControlGroupLimits) throws {
         if let memory = folders["memory"] {
             let bytes = limits.memoryBytes.map(String.init) ?? "-1"
-            // The limit with swap is never below the limit without: which comes first depends on the direction.
+            // The limit with swap is never below the limit without: which is written first depends on the direction.
             let withSwap = "memory.memsw.limit_in_bytes"
             let hasSwap = FileManager.default.fileExists(atPath: memory.path + "/" + withSwap)
-            do {
-                try memory.write(bytes, to: "memory.limit_in_bytes")
-                if hasSwap { try memory.write(bytes, to: withSwap) }
-            } catch where hasSwap {
-                try memory.write(bytes, to: withSwap)
-                try memory.write(bytes, to: "memory.limit_in_bytes")
-            }
+            let old = memory.number("memory.limit_in_bytes") ?? 0
+            let isRaised = hasSwap && (limits.memoryBytes ?? .max) > old
+            if isRaised { try memory.write(bytes, to: withSwap) }
+            try memory.write(bytes, to: "memory.limit_in_bytes")
+            if hasSwap && !isRaised { try memory.write(bytes, to: withSwap) }
         }
         if let cpu = folders["cpu"] {
             let quota = limits.cpu.map { max(Int($0 * Double(Self.periodMicroseconds)), 1000) } ?? -1

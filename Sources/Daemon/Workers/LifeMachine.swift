@@ -18,14 +18,14 @@ package struct LifeMachine: Sendable {
         case asleep
         /// Waits for its turn to start.
         case queued
-        case starting(WorkerID)
-        case serving(WorkerID, since: Uptime)
+        case starting(InstanceID)
+        case serving(InstanceID, since: Uptime)
         /// Requests are held until it is certain that none runs.
-        case quieting(WorkerID, since: Uptime, SleepTarget)
-        case frozen(WorkerID)
-        case thawing(WorkerID)
+        case quieting(InstanceID, since: Uptime, SleepTarget)
+        case frozen(InstanceID)
+        case thawing(InstanceID)
         /// Its worker ends; a request that comes meanwhile is held, and starts another one afterwards.
-        case stopping(WorkerID, isWanted: Bool)
+        case stopping(InstanceID, isWanted: Bool)
         case backingOff(until: Uptime)
         case closed
     }
@@ -39,23 +39,25 @@ package struct LifeMachine: Sendable {
         /// A request found the app not serving.
         case requested
         /// The app may start, as this worker.
-        case admitted(WorkerID)
+        case admitted(InstanceID)
         /// Too many wait to start.
         case refused
-        case started(WorkerID)
-        case startFailed(WorkerID, String)
+        case started(InstanceID)
+        case startFailed(InstanceID, String)
         /// A worker ended by itself or was killed.
-        case exited(WorkerID, String)
+        case exited(InstanceID, String)
+        /// The pause of `retrySoon` is over.
+        case retry(InstanceID)
         case sleep(SleepTarget)
         /// The answer to `confirmIdle`.
-        case confirmed(WorkerID, isIdle: Bool)
-        case freezeFailed(WorkerID)
-        case thawed(WorkerID)
-        case stopped(WorkerID)
+        case confirmed(InstanceID, isIdle: Bool)
+        case freezeFailed(InstanceID)
+        case thawed(InstanceID)
+        case stopped(InstanceID)
         /// The pause after failures may be over.
         case timePassed
         /// A worker of another version, or with another environment, is ready.
-        case adopt(WorkerID)
+        case adopt(InstanceID)
         /// The cause of failures may be gone.
         case forgive
         case close
@@ -64,22 +66,24 @@ package struct LifeMachine: Sendable {
     package enum Action: Sendable, Equatable {
         /// Requests wait and wake the app.
         case hold
-        case forward(WorkerID)
+        case forward(InstanceID)
         /// Requests are answered with 503 and this message until `forward` or `hold`.
         case refuse(String, retryAfter: Duration)
         /// Requests that are held now are answered with 503; the next one tries again.
         case turnAway(String, retryAfter: Duration)
+        /// Requests that are held are sent after a moment: either the worker takes them, or its end has been noticed.
+        case retrySoon(InstanceID)
         case enqueue
         /// The place in the queue of starts is free.
         case leaveQueue
-        case start(WorkerID)
-        case confirmIdle(WorkerID)
-        case freeze(WorkerID)
-        case thaw(WorkerID)
+        case start(InstanceID)
+        case confirmIdle(InstanceID)
+        case freeze(InstanceID)
+        case thaw(InstanceID)
         /// Ends a worker that handles nothing.
-        case stop(WorkerID)
+        case stop(InstanceID)
         /// Lets a worker finish what it handles, then ends it.
-        case retire(WorkerID)
+        case retire(InstanceID)
     }
 
     package private(set) var state = State.asleep
@@ -90,7 +94,7 @@ package struct LifeMachine: Sendable {
     package init(backoff: CrashBackoff = CrashBackoff()) { self.backoff = backoff }
 
     /// The worker that counts as the app's own now.
-    package var worker: WorkerID? {
+    package var worker: InstanceID? {
         switch state {
         case .starting(let worker), .serving(let worker, _), .quieting(let worker, _, _), .frozen(let worker),
             .thawing(let worker), .stopping(let worker, _):
@@ -106,6 +110,7 @@ package struct LifeMachine: Sendable {
         case .refused: refused()
         case .started(let worker): started(worker, now)
         case .startFailed(let worker, let message): startFailed(worker, message, now)
+        case .retry(let worker): retry(worker)
         case .exited(let worker, let message): exited(worker, message, now)
         case .sleep(let target): sleep(target)
         case .confirmed(let worker, let isIdle): confirmed(worker, isIdle)
@@ -137,12 +142,20 @@ package struct LifeMachine: Sendable {
             // It may have come after the check whose answer is on its way, so it decides by itself.
             state = .serving(worker, since: since)
             return [.forward(worker)]
-        case .queued, .starting, .serving, .thawing, .backingOff, .closed:
+        case .serving(let worker, _):
+            // A request that an earlier worker refused as it ended.
+            return [.retrySoon(worker)]
+        case .queued, .starting, .thawing, .backingOff, .closed:
             return []
         }
     }
 
-    private mutating func admitted(_ worker: WorkerID) -> [Action] {
+    private func retry(_ worker: InstanceID) -> [Action] {
+        guard case .serving(worker, _) = state else { return [] }
+        return [.forward(worker)]
+    }
+
+    private mutating func admitted(_ worker: InstanceID) -> [Action] {
         guard case .queued = state else { return [.leaveQueue] }
         state = .starting(worker)
         return [.start(worker)]
@@ -156,14 +169,14 @@ package struct LifeMachine: Sendable {
         ]
     }
 
-    private mutating func started(_ worker: WorkerID, _ now: Uptime) -> [Action] {
+    private mutating func started(_ worker: InstanceID, _ now: Uptime) -> [Action] {
         guard case .starting(worker) = state else { return [.retire(worker)] }
         state = .serving(worker, since: now)
         lastFailure = nil
         return [.leaveQueue, .forward(worker)]
     }
 
-    private mutating func startFailed(_ worker: WorkerID, _ message: String, _ now: Uptime) -> [Action] {
+    private mutating func startFailed(_ worker: InstanceID, _ message: String, _ now: Uptime) -> [Action] {
         guard case .starting(worker) = state else { return [] }
         lastFailure = message
         let pause = backoff.startFailed()
@@ -171,7 +184,7 @@ package struct LifeMachine: Sendable {
         return [.leaveQueue, .refuse(message, retryAfter: pause)]
     }
 
-    private mutating func exited(_ worker: WorkerID, _ message: String, _ now: Uptime) -> [Action] {
+    private mutating func exited(_ worker: InstanceID, _ message: String, _ now: Uptime) -> [Action] {
         guard self.worker == worker else { return [] }
         var time = Duration.zero
         switch state {
@@ -203,7 +216,7 @@ package struct LifeMachine: Sendable {
         }
     }
 
-    private mutating func confirmed(_ worker: WorkerID, _ isIdle: Bool) -> [Action] {
+    private mutating func confirmed(_ worker: InstanceID, _ isIdle: Bool) -> [Action] {
         guard case .quieting(worker, let since, let target) = state else { return [] }
         guard isIdle else {
             state = .serving(worker, since: since)
@@ -219,19 +232,19 @@ package struct LifeMachine: Sendable {
         }
     }
 
-    private mutating func freezeFailed(_ worker: WorkerID) -> [Action] {
+    private mutating func freezeFailed(_ worker: InstanceID) -> [Action] {
         guard case .frozen(worker) = state else { return [] }
         state = .stopping(worker, isWanted: false)
         return [.stop(worker)]
     }
 
-    private mutating func thawed(_ worker: WorkerID, _ now: Uptime) -> [Action] {
+    private mutating func thawed(_ worker: InstanceID, _ now: Uptime) -> [Action] {
         guard case .thawing(worker) = state else { return [] }
         state = .serving(worker, since: now)
         return [.forward(worker)]
     }
 
-    private mutating func stopped(_ worker: WorkerID) -> [Action] {
+    private mutating func stopped(_ worker: InstanceID) -> [Action] {
         guard case .stopping(worker, let isWanted) = state else { return [] }
         state = isWanted ? .queued : .asleep
         return isWanted ? [.enqueue] : []
@@ -243,7 +256,7 @@ package struct LifeMachine: Sendable {
         return [.hold]
     }
 
-    private mutating func adopt(_ worker: WorkerID, _ now: Uptime) -> [Action] {
+    private mutating func adopt(_ worker: InstanceID, _ now: Uptime) -> [Action] {
         if case .closed = state { return [.retire(worker)] }
         var actions: [Action] = [.forward(worker)]
         switch state {

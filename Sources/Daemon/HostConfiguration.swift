@@ -1,0 +1,115 @@
+public import Control
+public import Foundation
+
+/// How a host works; everything but the folders has a default.
+public struct HostConfiguration: Sendable {
+    /// Where the state is kept.
+    public var folder: URL
+    public var host: HostID
+    /// Addresses that the ingress listens on.
+    public var listeners: [Listener]
+    /// Apps answer at `<app>.<domain>`.
+    public var domain = "localhost"
+    /// The folder with the worker's harness: `Runtime/` of the source tree.
+    public var runtimeFolder: URL
+    /// The runtime's program.
+    public var deno: URL
+    public var sandbox = Sandbox.bubblewrap(URL(fileURLWithPath: "/usr/bin/bwrap"))
+    public var pool = Pool()
+    public var limits = Limits()
+    public var sleep = Sleep()
+    public var timeouts = Timeouts()
+
+    public init(folder: URL, host: HostID, listeners: [Listener], runtimeFolder: URL, deno: URL) {
+        self.folder = folder
+        self.host = host
+        self.listeners = listeners
+        self.runtimeFolder = runtimeFolder
+        self.deno = deno
+    }
+
+    public struct Listener: Sendable, Equatable {
+        /// A numeric address.
+        public var address: String
+        /// 0 for any free port.
+        public var port: UInt16
+
+        public init(address: String = "127.0.0.1", port: UInt16) {
+            self.address = address
+            self.port = port
+        }
+    }
+
+    public enum Sandbox: Sendable, Equatable {
+        /// Namespaces and a minimal root, by this program.
+        case bubblewrap(URL)
+        /// The runtime's permissions alone. Unsafe with code of others; the daemon warns at start.
+        case none
+    }
+
+    /// Warm workers that wait for an app.
+    public struct Pool: Sendable {
+        public var minimum = 2
+        public var maximum = 8
+        /// Workers that boot at the same time.
+        public var boots = max(ProcessInfo.processInfo.activeProcessorCount, 1)
+
+        public init() {}
+    }
+
+    /// What an app gets when its settings say nothing, and what all may use together.
+    public struct Limits: Sendable {
+        public var memoryBytes = 256 << 20
+        /// Cores.
+        public var cpu = 1.0
+        public var processes = 64
+        public var requestTimeout = Duration.seconds(30)
+        /// An app whose modules took longer than this to load at its check is started with its compiled modules at hand,
+        /// in a worker of its own instead of one from the pool. A boot in the sandbox takes about as long.
+        public var slowImport = Duration.milliseconds(150)
+        /// Requests that are held at once for one app, and for how long.
+        public var heldRequests = 1024
+        public var holdTime = Duration.seconds(30)
+        /// Starts at the same time, and waiting.
+        public var starts = max(ProcessInfo.processInfo.activeProcessorCount * 2, 2)
+        public var waitingStarts = 4096
+        /// Versions that are kept of each app, besides the one that serves.
+        public var versions = 10
+        /// Room that a deployment leaves on the disk.
+        public var freeDiskBytes = 64 << 20
+
+        public init() {}
+    }
+
+    public struct Sleep: Sendable {
+        /// Idle time until an app sleeps, where its settings say nothing; nil for never.
+        public var after: Duration? = .seconds(60)
+        /// How long a frozen worker is kept before it is stopped.
+        public var frozenFor = Duration.seconds(600)
+        /// Memory that frozen workers may keep; nil for an eighth of the machine's.
+        public var frozenBytes: Int?
+        /// How often idle apps are looked for.
+        public var interval = Duration.milliseconds(500)
+        /// Below this share of free memory, frozen workers are stopped and none are made.
+        public var minimumFreeMemory = 0.08
+
+        public init() {}
+    }
+
+    public struct Timeouts: Sendable {
+        /// A worker's boot, without an app.
+        public var boot = Duration.seconds(20)
+        /// From handing over an app until it is ready.
+        public var start = Duration.seconds(10)
+        /// Running requests of a worker that is replaced.
+        public var drain = Duration.seconds(30)
+        /// After that, or for sleep, the app's own end.
+        public var stop = Duration.seconds(5)
+        /// Background work that keeps an app awake after its last request.
+        public var waitUntil = Duration.seconds(30)
+        /// Resolving dependencies.
+        public var resolve = Duration.seconds(180)
+
+        public init() {}
+    }
+}

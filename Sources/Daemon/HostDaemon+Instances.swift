@@ -1,0 +1,69 @@
+import Control
+import Foundation
+import Proxy
+
+extension HostDaemon {
+    /// Starts a version in a worker, with the app's own data, and waits until it is ready.
+    ///
+    /// - Throws: ``MartletError`` with the app's own error.
+    func makeInstance(
+        _ id: InstanceID, _ version: StateStore.Version, data: String? = nil, files: String? = nil
+    ) async throws -> Instance {
+        let app = version.app.rawValue
+        let data = data ?? folder.data(app)
+        try StateFolder.make(data, mode: 0o700)
+        let cache = version.usesCache ? folder.cache(app, version.id.rawValue) : nil
+        if let cache { try StateFolder.make(cache, mode: 0o700) }
+        let folders = WorkerFolders(app: files ?? folder.version(version.id.rawValue), data: data, cache: cache)
+        let limits = version.settings.limits
+        let memory = limits.memoryBytes ?? configuration.limits.memoryBytes
+        let requestTimeout = limits.requestTimeout ?? configuration.limits.requestTimeout
+        let order = StartOrder(
+            app: app, version: version.id.rawValue, main: version.main,
+            environment: try await startEnvironment(of: version),
+            folders: folders,
+            limits: ControlGroupLimits(
+                memoryBytes: memory, cpu: limits.cpu ?? configuration.limits.cpu,
+                processes: configuration.limits.processes
+            ),
+            publicURL: String(url(of: version.app).dropLast()),
+            requestTimeout: requestTimeout,
+            waitUntil: configuration.timeouts.waitUntil,
+            deadline: configuration.timeouts.start
+        )
+        // A heap that is larger than the pool's must be asked for at boot, and so must a folder for compiled modules.
+        let isFromPool = pool.isUsable && cache == nil && memory <= configuration.limits.memoryBytes
+        let worker = isFromPool ? try await pool.take() : try await pool.boot(folders, memoryLimit: memory)
+        let log = logs.log(of: version.app)
+        do {
+            let begin = uptime()
+            let started = try await worker.start(order) { kind, line in
+                let record = OutputLine.record(
+                    line, isError: kind == .error, app: version.app, version: version.id, now: Date()
+                )
+                log.write(record)
+            }
+            let time = started.ms.map { Duration.microseconds(Int($0 * 1000)) } ?? uptime() - begin
+            return Instance(
+                id: id, app: version.app, version: version.id, worker: worker, limits: AppLimits(),
+                requestTimeout: requestTimeout, memoryLimitBytes: memory, startTime: time
+            )
+        } catch {
+            await worker.destroy()
+            if let error = error as? WorkerError { throw MartletError(.checkFailed, error.description, cause: error) }
+            throw error
+        }
+    }
+
+    /// The variables of the settings, and over them those that were set by `martlet env`.
+    private func startEnvironment(of version: StateStore.Version) async throws -> [String: String] {
+        var environment = version.settings.env
+        for variable in try await store.environment(of: version.app) {
+            environment[variable.name] =
+                variable.isSecret
+                ? try secrets.open(variable.value, app: version.app.rawValue, name: variable.name)
+                : String(decoding: variable.value, as: UTF8.self)
+        }
+        return environment
+    }
+}

@@ -1,0 +1,216 @@
+public import Control
+import CSandbox
+import Foundation
+public import Logging
+import Proxy
+public import ServiceLifecycle
+import Synchronization
+
+/// One host: the apps on it, their workers, and the ingress in front of them.
+///
+/// Make it, then ``start(api:)``, then ``run()`` until it is cancelled.
+public actor HostDaemon: Service {
+    let configuration: HostConfiguration
+    let folder: StateFolder
+    let store: StateStore
+    let secrets: SecretBox
+    let logs: LogStore
+    let pool: WorkerPool
+    let isolator: any Isolator
+    let groups: any ControlGroups
+    let table = RouteTable()
+    let logger: Logger
+    var proxy: ProxyServer?
+
+    var entries: [ApplicationID: Entry]
+    /// The apps that the sweep looks at: those with workers, and those that back off.
+    var watched: Set<ApplicationID> = []
+    var queue: WakeQueue<ApplicationID>
+    let sleepPlan: SleepPlan
+    var isStopping = false
+
+    private var nextInstance = 1
+    private let lock: Int32
+    private let jobs: AsyncStream<Job>
+    private let jobSource: AsyncStream<Job>.Continuation
+    private let wakes: AsyncStream<String>
+    let wakeSource: AsyncStream<String>.Continuation
+
+    typealias Job = @Sendable () async -> Void
+
+    /// Takes the state folder, reads the state and removes what a killed daemon left behind. Nothing listens yet.
+    ///
+    /// - Throws: ``MartletError`` that says what is missing.
+    public init(_ configuration: HostConfiguration, logger: Logger) throws {
+        self.configuration = configuration
+        self.logger = logger
+        let path = configuration.folder.path(percentEncoded: false)
+        folder = StateFolder(path: path.hasSuffix("/") && path.count > 1 ? String(path.dropLast()) : path)
+        do {
+            lock = try folder.open()
+        } catch let error as SystemError where error.number == EWOULDBLOCK {
+            throw MartletError(.conflict, "another martlet already runs with \(folder.path); stop it or choose another folder")
+        }
+        let selection = try SandboxSelection(configuration, folder: folder, logger: logger)
+        isolator = selection.isolator
+        groups = selection.groups
+        Leftovers(runFolder: folder.run, groups: groups, logger: logger).remove()
+        store = try StateStore(path: folder.database)
+        secrets = try SecretBox(keyFile: folder.key)
+        logs = LogStore(folder: folder)
+        pool = WorkerPool(
+            site: selection.site,
+            limits: PoolPlan.Limits(
+                minimum: configuration.pool.minimum, maximum: configuration.pool.maximum, boots: configuration.pool.boots
+            ),
+            bootDeadline: configuration.timeouts.boot,
+            logger: logger
+        )
+        queue = WakeQueue(slots: configuration.limits.starts, capacity: configuration.limits.waitingStarts)
+        sleepPlan = SleepPlan(
+            limits: SleepPlan.Limits(
+                frozenFor: configuration.sleep.frozenFor,
+                frozenBytes: configuration.sleep.frozenBytes ?? Int(ProcessInfo.processInfo.physicalMemory / 8),
+                canFreeze: groups.features.contains(.freezer)
+            )
+        )
+        (jobs, jobSource) = AsyncStream.makeStream()
+        (wakes, wakeSource) = AsyncStream.makeStream()
+        var entries: [ApplicationID: Entry] = [:]
+        for record in try store.applications() {
+            entries[record.id] = Self.makeEntry(record, limits: configuration.limits)
+        }
+        self.entries = entries
+    }
+
+    deinit { csandbox_close(lock) }
+
+    /// Listens and serves.
+    ///
+    /// - Parameter api: where requests go whose host name is no app's.
+    /// - Throws: ``MartletError`` when an address cannot be listened on.
+    public func start(api: APIAddress?) throws {
+        guard proxy == nil else { return }
+        let apiDecision = api.map { address in
+            RouteDecision.forward(Upstream(app: App(name: "api"), address: address.upstream))
+        }
+        let router = ApplicationRouter(
+            table: table, domain: configuration.domain, api: apiDecision ?? .unknown,
+            wake: { [wakeSource] in wakeSource.yield($0) }
+        )
+        var proxyConfiguration = ProxyConfiguration(
+            listeners: configuration.listeners.map { .init(address: $0.address, port: $0.port) }
+        )
+        proxyConfiguration.timeouts.answer = .seconds(3600)
+        do {
+            let proxy = try ProxyServer(proxyConfiguration, router: router, observer: TrafficObserver(table: table))
+            try proxy.start()
+            self.proxy = proxy
+        } catch let error as ProxyError {
+            throw MartletError(.conflict, error.message, cause: error)
+        }
+        for (id, entry) in entries { table[id.rawValue] = entry.cell }
+    }
+
+    /// The port of the first listener, once it is known.
+    public var port: UInt16? { proxy?.addresses.first?.port }
+
+    /// What the start-up output says about isolation and limits.
+    public nonisolated var summary: String {
+        "sandbox: \(isolator.name), control groups: \(groups.summary), pool: \(pool.isUsable ? "on" : "off")"
+    }
+
+    /// Does the host's work until the task is cancelled; then stops the ingress, the apps and the pool in this order.
+    public func run() async throws {
+        await withTaskCancellationOrGracefulShutdownHandler {
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.wakeLoop() }
+                group.addTask { await self.sweepLoop() }
+                for await job in jobs { group.addTask { await job() } }
+            }
+        } onCancelOrGracefulShutdown: { [jobSource, wakeSource] in
+            wakeSource.finish()
+            jobSource.finish()
+        }
+        await shutDown()
+    }
+
+    /// Runs something beside what is going on, as a part of ``run()``.
+    func spawn(_ job: @escaping Job) { jobSource.yield(job) }
+
+    func takeInstance() -> InstanceID {
+        defer { nextInstance += 1 }
+        return InstanceID(nextInstance)
+    }
+
+    // MARK: - Apps
+
+    static func makeEntry(_ record: StateStore.Application, limits: HostConfiguration.Limits) -> Entry {
+        var appLimits = AppLimits()
+        appLimits.heldRequests = limits.heldRequests
+        appLimits.holdTime = limits.holdTime
+        return Entry(record: record, cell: RouteCell(waiting: App(name: record.id.rawValue, limits: appLimits)))
+    }
+
+    func entry(_ app: ApplicationID) throws -> Entry {
+        guard let entry = entries[app] else {
+            throw MartletError(.notFound, "there is no app named \(app); `martlet apps` lists those that there are")
+        }
+        return entry
+    }
+
+    public func url(of app: ApplicationID) -> String {
+        let port = port ?? configuration.listeners.first?.port ?? 80
+        return "http://\(app).\(configuration.domain)" + (port == 80 ? "" : ":\(port)") + "/"
+    }
+
+    private func wakeLoop() async {
+        for await name in wakes {
+            guard let app = ApplicationID(name), let entry = entries[app] else { continue }
+            handle(.requested, entry)
+        }
+    }
+
+    /// Ends what runs: the ingress first lets running requests finish.
+    private func shutDown() async {
+        isStopping = true
+        await proxy?.drain(deadline: configuration.timeouts.drain)
+        let instances = entries.values.flatMap { $0.awake.map { Array($0.instances.values) } ?? [] }
+        let grace = configuration.timeouts.stop
+        await withDiscardingTaskGroup { group in
+            for instance in instances {
+                instance.setStopping(.shutdown)
+                group.addTask {
+                    try? instance.worker.thaw()  // One that cannot run is ended by force.
+                    await instance.worker.stop(.shutdown, grace: grace)
+                }
+            }
+            group.addTask { [pool] in await pool.close() }
+        }
+        logs.closeAll()
+    }
+}
+
+/// Where the API listens.
+public enum APIAddress: Sendable, Equatable {
+    case unix(path: String)
+    case tcp(host: String, port: UInt16)
+
+    var upstream: UpstreamAddress {
+        switch self {
+        case .unix(let path): .unix(path: path)
+        case .tcp(let host, let port): .tcp(host: host, port: port)
+        }
+    }
+}
+
+/// Notes when requests end.
+struct TrafficObserver: ProxyObserver {
+    let table: RouteTable
+
+    func requestStarted(_ request: borrowing RoutedRequest, app: App) {}
+
+    func requestEnded(_ summary: RequestSummary) {
+        table[summary.app.name]?.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
+    }
+}

@@ -1,0 +1,82 @@
+import Control
+import CSandbox
+import Foundation
+import Logging
+
+/// What this machine can isolate and limit, found out once at start. What is missing is said, never left out quietly.
+struct SandboxSelection {
+    let isolator: any Isolator
+    let groups: any ControlGroups
+    let site: WorkerSite
+
+    init(_ configuration: HostConfiguration, folder: StateFolder, logger: Logger) throws {
+        let deno = configuration.deno.path(percentEncoded: false)
+        guard FileManager.default.isExecutableFile(atPath: deno) else {
+            throw MartletError(.unavailable, "the runtime is missing: \(deno) is not a program; run `make tools`")
+        }
+        let runtime = Self.path(configuration.runtimeFolder)
+        guard FileManager.default.fileExists(atPath: runtime + "/harness.ts") else {
+            throw MartletError(.unavailable, "the worker's harness is missing: there is no \(runtime)/harness.ts")
+        }
+        groups = ControlGroupDetection.detect(name: Self.groupName(of: folder))
+        let missing = groups.features.missing
+        if !missing.isEmpty {
+            logger.warning(
+                "some limits of workers cannot be kept on this machine; run as root, or delegate control groups",
+                metadata: ["missing": "\(missing.joined(separator: ", "))", "found": "\(groups.summary)"]
+            )
+        }
+        switch configuration.sandbox {
+        case .none:
+            logger.warning(
+                "workers run without a sandbox: an app can read what this user can where the runtime has an error",
+                metadata: ["sandbox": "none"]
+            )
+            isolator = PlainIsolator(deno: deno, runtime: runtime)
+        case .bubblewrap(let program):
+            let bwrap = program.path(percentEncoded: false)
+            guard FileManager.default.isExecutableFile(atPath: bwrap) else {
+                throw MartletError(
+                    .unavailable,
+                    "bubblewrap is missing: \(bwrap) is not a program (Debian: apt-get install bubblewrap); "
+                        + "or go on without a sandbox with --sandbox none"
+                )
+            }
+            let canGraft = Self.isPrivileged
+            if !canGraft {
+                logger.warning(
+                    "no warm workers: only root can put an app into a waiting sandbox; apps wake more slowly",
+                    metadata: ["sandbox": "bubblewrap"]
+                )
+            }
+            isolator = BubblewrapIsolator(bwrap: bwrap, deno: deno, runtime: runtime, graftsFolders: canGraft)
+        }
+        site = WorkerSite(
+            isolator: isolator, groups: groups, runFolder: folder.run,
+            bootLimits: ControlGroupLimits(
+                memoryBytes: configuration.limits.memoryBytes, processes: configuration.limits.processes
+            ),
+            standardMemoryBytes: configuration.limits.memoryBytes
+        )
+    }
+
+    /// CAP_SYS_ADMIN, which entering a mount namespace takes: bit 21 of the effective capabilities (capability.h).
+    private static var isPrivileged: Bool {
+        let status = ControlGroupDetection.text("/proc/self/status")
+        guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("CapEff:") }),
+            let bits = UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)
+        else { return false }
+        return bits & (1 << 21) != 0
+    }
+
+    /// A daemon's groups are its own, and those of a killed daemon are found by the next one with the same folder.
+    private static func groupName(of folder: StateFolder) -> String {
+        let hash = folder.path.utf8.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return "martlet-" + String(hash, radix: 36)
+    }
+
+    private static func path(_ url: URL) -> String {
+        let path = url.path(percentEncoded: false)
+        return path.hasSuffix("/") && path.count > 1 ? String(path.dropLast()) : path
+    }
+}

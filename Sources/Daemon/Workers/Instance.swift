@@ -1,0 +1,51 @@
+import Control
+import Proxy
+import Synchronization
+
+/// One start of an app: a worker with a version in it, from the hand-over to its end.
+final class Instance: Sendable {
+    let id: InstanceID
+    let version: VersionID
+    let worker: Worker
+    /// Its own identity at the ingress, so that its running requests are counted apart from its successor's.
+    let counted: App
+    let upstream: Upstream
+    let memoryLimitBytes: Int?
+    /// How long the app took to load, without the worker's boot.
+    let startTime: Duration
+    /// Set when the worker has ended and everything of it is gone.
+    let gone = Once<Void>()
+
+    private let state = Mutex(State())
+
+    private struct State {
+        /// Why the host ends it; nil while nobody does.
+        var stop: HostMessage.StopReason?
+        var isFrozen = false
+    }
+
+    init(
+        id: InstanceID, app: ApplicationID, version: VersionID, worker: Worker, limits: AppLimits,
+        requestTimeout: Duration, memoryLimitBytes: Int?, startTime: Duration
+    ) {
+        self.id = id
+        self.version = version
+        self.worker = worker
+        self.memoryLimitBytes = memoryLimitBytes
+        self.startTime = startTime
+        counted = App(name: app.rawValue, limits: limits)
+        var options = Upstream.Options()
+        // The harness answers at the time-out by itself; this is for one that cannot any more.
+        options.answerTimeout = requestTimeout + .seconds(2)
+        upstream = Upstream(app: counted, address: .unix(path: worker.socketPath), options: options)
+    }
+
+    var stopReason: HostMessage.StopReason? { state.withLock(\.stop) }
+
+    func setStopping(_ reason: HostMessage.StopReason) {
+        state.withLock { if $0.stop == nil { $0.stop = reason } }
+    }
+
+    /// Nothing runs, nothing is open, and no background work goes on.
+    var isIdle: Bool { counted.activity.isIdle && (worker.activity.waitUntil ?? 0) == 0 }
+}
