@@ -53,6 +53,7 @@ struct SandboxSelection {
         }
         site = WorkerSite(
             isolator: isolator, groups: groups, runFolder: folder.run,
+            harness: try Harness(runtimeFolder: runtime),
             bootLimits: ControlGroupLimits(
                 memoryBytes: configuration.limits.memoryBytes, processes: configuration.limits.processes
             ),

@@ -1,6 +1,21 @@
+import Control
+import Foundation
+
 /// How the worker's program is called (Runtime/harness.ts).
 package struct Harness: Sendable {
-    package init() {}
+    /// Flags that do not depend on paths: the harness says which it needs (Runtime/flags.json).
+    private let flags: [String]
+
+    /// Reads the flags.
+    ///
+    /// - Throws: ``MartletError`` when the runtime's folder is not complete.
+    package init(runtimeFolder: String) throws {
+        let path = runtimeFolder + "/flags.json"
+        guard let data = FileManager.default.contents(atPath: path),
+            let flags = try? JSONDecoder().decode([String].self, from: data)  // Said below.
+        else { throw MartletError(.unavailable, "the worker's harness is not complete: \(path) cannot be read") }
+        self.flags = flags
+    }
 
     /// Networks that no app may reach by number: private, link-local, shared and loopback addresses (RFC 6890).
     private static let deniedNetworks = [
@@ -9,11 +24,11 @@ package struct Harness: Sendable {
     ]
 
     package func arguments(_ layout: WorkerLayout, v8HeapMegabytes: Int?) -> [String] {
-        var flags = ["run", "--no-prompt", "--cached-only", "--no-remote", "--no-lock", "--node-modules-dir=manual"]
+        var flags = ["run"] + self.flags
         if let megabytes = v8HeapMegabytes { flags.append("--v8-flags=--max-old-space-size=\(megabytes)") }
         flags.append("--allow-read=\(layout.app),\(layout.data),\(layout.run),\(layout.runtime)")
         flags.append("--allow-write=\(layout.data),\(layout.run)")
-        flags += ["--allow-env", "--allow-net", "--deny-net=" + Self.deniedNetworks.joined(separator: ",")]
+        flags.append("--deny-net=" + Self.deniedNetworks.joined(separator: ","))
         flags.append(layout.runtime + "/harness.ts")
         flags += ["--serve", layout.run + "/" + Worker.socketName]
         flags += ["--control", layout.run + "/" + Worker.controlName]

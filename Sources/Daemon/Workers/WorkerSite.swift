@@ -13,7 +13,7 @@ package struct WorkerSite: Sendable {
     package var standardMemoryBytes: Int
 
     package init(
-        isolator: any Isolator, groups: any ControlGroups, runFolder: String, harness: Harness = Harness(),
+        isolator: any Isolator, groups: any ControlGroups, runFolder: String, harness: Harness,
         bootLimits: ControlGroupLimits, standardMemoryBytes: Int
     ) {
         self.isolator = isolator
