@@ -36,7 +36,9 @@ extension HostDaemon: ApplicationService {
     }
 
     public func rollback(
-        _ app: ApplicationID, to version: VersionID?, onEvent: @escaping OnEvent
+        _ app: ApplicationID,
+        to version: VersionID?,
+        onEvent: @escaping OnEvent
     ) async throws -> Deployment {
         let begin = uptime()
         let entry = try change(app, try self.entry(app).record)
@@ -111,7 +113,10 @@ extension HostDaemon: ApplicationService {
         guard !isStopping else { throw MartletError(.unavailable, "the host is stopping; try again later") }
         let entry = entries[app] ?? Self.makeEntry(record, limits: configuration.limits)
         guard !entry.isChanging else {
-            throw MartletError(.conflict, "\(app) is being changed by another deployment, rollback or deletion; try again")
+            throw MartletError(
+                .conflict,
+                "\(app) is being changed by another deployment, rollback or deletion; try again"
+            )
         }
         entry.isChanging = true
         entries[app] = entry
@@ -147,11 +152,18 @@ extension HostDaemon: ApplicationService {
     }
 
     private func deployment(
-        _ app: ApplicationID, _ version: VersionID, _ previous: VersionID?, since begin: Uptime
+        _ app: ApplicationID,
+        _ version: VersionID,
+        _ previous: VersionID?,
+        since begin: Uptime
     ) -> Deployment {
         Deployment(
-            app: app, version: version, previousVersion: previous, url: url(of: app),
-            elapsedMilliseconds: (uptime() - begin).milliseconds, warnings: []
+            app: app,
+            version: version,
+            previousVersion: previous,
+            url: url(of: app),
+            elapsedMilliseconds: (uptime() - begin).milliseconds,
+            warnings: []
         )
     }
 }
@@ -161,7 +173,8 @@ struct DeploymentRun: Sendable {
     let onEvent: @Sendable (DeploymentEvent) async -> Void
 
     func step<Value: Sendable>(
-        _ step: DeploymentStep, _ body: @Sendable () async throws -> Value
+        _ step: DeploymentStep,
+        _ body: @Sendable () async throws -> Value
     ) async throws -> Value {
         let begin = uptime()
         await onEvent(DeploymentEvent(step, .started))
@@ -175,7 +188,10 @@ struct DeploymentRun: Sendable {
             let shown = MartletError(error, while: step.rawValue)
             await onEvent(
                 DeploymentEvent(
-                    step, .failed, message: shown.message, elapsedMilliseconds: (uptime() - begin).milliseconds
+                    step,
+                    .failed,
+                    message: shown.message,
+                    elapsedMilliseconds: (uptime() - begin).milliseconds
                 )
             )
             throw shown

@@ -7,23 +7,33 @@ extension HostDaemon {
     ///
     /// - Throws: ``MartletError`` with the app's own error.
     func makeInstance(
-        _ id: InstanceID, _ version: StateStore.Version, data: String? = nil, files: String? = nil
+        _ id: InstanceID,
+        _ version: StateStore.Version,
+        data: String? = nil,
+        files: String? = nil
     ) async throws -> Instance {
         let app = version.app.rawValue
         let data = data ?? folder.data(app)
         try StateFolder.make(data, mode: 0o700)
         let cache = version.usesCache ? folder.cache(app, version.id.rawValue) : nil
         if let cache { try StateFolder.make(cache, mode: 0o700) }
-        let folders = WorkerFolders(app: files ?? folder.version(version.id.rawValue), data: data, cache: cache)
+        let folders = WorkerFolders(
+            app: files ?? folder.version(version.id.rawValue),
+            data: data,
+            cache: cache
+        )
         let limits = version.settings.limits
         let memory = limits.memoryBytes ?? configuration.limits.memoryBytes
         let requestTimeout = limits.requestTimeout ?? configuration.limits.requestTimeout
         let order = StartOrder(
-            app: app, version: version.id.rawValue, main: version.main,
+            app: app,
+            version: version.id.rawValue,
+            main: version.main,
             environment: try await startEnvironment(of: version),
             folders: folders,
             limits: ControlGroupLimits(
-                memoryBytes: memory, cpu: limits.cpu ?? configuration.limits.cpu,
+                memoryBytes: memory,
+                cpu: limits.cpu ?? configuration.limits.cpu,
                 processes: configuration.limits.processes
             ),
             publicURL: String(url(of: version.app).dropLast()),
@@ -39,18 +49,30 @@ extension HostDaemon {
             let begin = uptime()
             let started = try await worker.start(order) { kind, line in
                 let record = OutputLine.record(
-                    line, isError: kind == .error, app: version.app, version: version.id, now: Date()
+                    line,
+                    isError: kind == .error,
+                    app: version.app,
+                    version: version.id,
+                    now: Date()
                 )
                 log.write(record)
             }
             let time = started.ms.map { Duration.microseconds(Int($0 * 1000)) } ?? uptime() - begin
             return Instance(
-                id: id, app: version.app, version: version.id, worker: worker, limits: AppLimits(),
-                requestTimeout: requestTimeout, memoryLimitBytes: memory, startTime: time
+                id: id,
+                app: version.app,
+                version: version.id,
+                worker: worker,
+                limits: AppLimits(),
+                requestTimeout: requestTimeout,
+                memoryLimitBytes: memory,
+                startTime: time
             )
         } catch {
             await worker.destroy()
-            if let error = error as? WorkerError { throw MartletError(.checkFailed, error.description, cause: error) }
+            if let error = error as? WorkerError {
+                throw MartletError(.checkFailed, error.description, cause: error)
+            }
             throw error
         }
     }

@@ -16,7 +16,11 @@ extension HostDaemon {
             }
         }
         let isQuiet = entry.awake == nil && entry.machine.state == .asleep
-        if isQuiet || entry.machine.state == .closed { watched.remove(entry.record.id) } else { watched.insert(entry.record.id) }
+        if isQuiet || entry.machine.state == .closed {
+            watched.remove(entry.record.id)
+        } else {
+            watched.insert(entry.record.id)
+        }
     }
 
     private func perform(_ action: LifeMachine.Action, _ entry: Entry) -> LifeMachine.Event? {
@@ -26,7 +30,10 @@ extension HostDaemon {
         case .refuse(let message, let pause): refuse(entry, message, pause)
         case .turnAway(let message, let pause):
             entry.cell.forgetWanted()
-            proxy?.refuseHeld(entry.cell.waiting, with: Self.unavailable(entry, "app_not_started", message, pause))
+            proxy?.refuseHeld(
+                entry.cell.waiting,
+                with: Self.unavailable(entry, "app_not_started", message, pause)
+            )
         case .retrySoon(let id):
             let app = entry.record.id
             spawn { [self] in
@@ -79,11 +86,15 @@ extension HostDaemon {
     }
 
     private static func unavailable(
-        _ entry: Entry, _ code: String, _ message: String, _ pause: Duration
+        _ entry: Entry,
+        _ code: String,
+        _ message: String,
+        _ pause: Duration
     ) -> ReadyAnswer {
         let app = entry.record.id
         return .error(
-            status: 503, code: code,
+            status: 503,
+            code: code,
             message: "\(app) could not be started: \(message.prefix(2000)). `martlet logs \(app)` says more.",
             retryAfterSeconds: max(pause.milliseconds / 1000, 1)
         )
@@ -94,13 +105,16 @@ extension HostDaemon {
         if instance.worker.group.outOfMemoryKills() > 0 {
             let limit = instance.memoryLimitBytes.map { ByteCount.format($0) } ?? "the host's memory"
             return .error(
-                status: 502, code: "worker_out_of_memory",
-                message: "\(app) was ended while it handled this request, because it needed more than its memory limit of "
+                status: 502,
+                code: "worker_out_of_memory",
+                message:
+                    "\(app) was ended while it handled this request, because it needed more than its memory limit of "
                     + "\(limit). Raise limits.memory in martlet.json, or use less."
             )
         }
         return .error(
-            status: 502, code: "worker_ended",
+            status: 502,
+            code: "worker_ended",
             message: "The worker of \(app) ended while it handled this request. "
                 + "`martlet logs \(app)` says why; the next request starts it again."
         )
@@ -134,7 +148,9 @@ extension HostDaemon {
         do {
             guard let version = entries[app]?.record.version,
                 let stored = try await store.version(version, of: app)
-            else { throw MartletError(.notFound, "\(app) has no version that could be started; deploy it again") }
+            else {
+                throw MartletError(.notFound, "\(app) has no version that could be started; deploy it again")
+            }
             let instance = try await makeInstance(id, stored)
             guard let entry = entries[app] else {
                 return await instance.worker.destroy()
@@ -222,7 +238,10 @@ extension HostDaemon {
                 try await instance.worker.freeze()
                 await frozen(instance, app)
             } catch {
-                logger.warning("a worker could not be frozen", metadata: ["app": "\(app)", "error": "\(error)"])
+                logger.warning(
+                    "a worker could not be frozen",
+                    metadata: ["app": "\(app)", "error": "\(error)"]
+                )
                 await later(.freezeFailed(id), app)
             }
         }
@@ -240,7 +259,10 @@ extension HostDaemon {
             try instance.worker.thaw()
             return .thawed(id)
         } catch {
-            logger.error("a worker could not be thawed", metadata: ["app": "\(entry.record.id)", "error": "\(error)"])
+            logger.error(
+                "a worker could not be thawed",
+                metadata: ["app": "\(entry.record.id)", "error": "\(error)"]
+            )
             instance.worker.child.signal(SIGKILL)
             return nil
         }
@@ -266,7 +288,9 @@ extension HostDaemon {
             await proxy?.synchronize()
             let deadline = uptime() + timeouts.drain
             var pause = Duration.milliseconds(1)
-            while instance.counted.activity.runningRequests > 0, uptime() < deadline, instance.worker.end.value == nil {
+            while instance.counted.activity.runningRequests > 0, uptime() < deadline,
+                instance.worker.end.value == nil
+            {
                 try? await Task.sleep(for: pause)  // Cancelled only when the daemon stops.
                 pause = min(pause * 2, .milliseconds(50))
             }

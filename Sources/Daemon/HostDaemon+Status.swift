@@ -14,7 +14,11 @@ extension HostDaemon {
         let current = try entry(app).record.version
         return try await store.versions(of: app).map {
             VersionStatus(
-                id: $0.id, app: app, createdAt: $0.createdAt, artifactBytes: $0.artifactBytes, isCurrent: $0.id == current
+                id: $0.id,
+                app: app,
+                createdAt: $0.createdAt,
+                artifactBytes: $0.artifactBytes,
+                isCurrent: $0.id == current
             )
         }
     }
@@ -23,7 +27,9 @@ extension HostDaemon {
         _ = try entry(app)
         return try await store.environment(of: app).map {
             EnvironmentVariable(
-                name: $0.name, value: $0.isSecret ? nil : String(decoding: $0.value, as: UTF8.self), isSecret: $0.isSecret
+                name: $0.name,
+                value: $0.isSecret ? nil : String(decoding: $0.value, as: UTF8.self),
+                isSecret: $0.isSecret
             )
         }
     }
@@ -57,7 +63,9 @@ extension HostDaemon {
     }
 
     public func logs(
-        of app: ApplicationID, since: Date?, follow: Bool
+        of app: ApplicationID,
+        since: Date?,
+        follow: Bool
     ) async throws -> AsyncThrowingStream<LogRecord, any Error> {
         _ = try entry(app)
         let log = logs.log(of: app)
@@ -80,12 +88,20 @@ extension HostDaemon {
             lastRequestAt = Date(timeIntervalSinceNow: -(uptime() - .nanoseconds(Int64(last))).inSeconds)
         }
         return ApplicationStatus(
-            id: record.id, owner: record.owner, state: state(entry), version: record.version, url: url(of: record.id),
-            host: configuration.host, createdAt: record.createdAt, deployedAt: record.deployedAt,
+            id: record.id,
+            owner: record.owner,
+            state: state(entry),
+            version: record.version,
+            url: url(of: record.id),
+            host: configuration.host,
+            createdAt: record.createdAt,
+            deployedAt: record.deployedAt,
             lastRequestAt: lastRequestAt,
-            requests: entry.cell.requests.load(ordering: .relaxed), activeRequests: active,
+            requests: entry.cell.requests.load(ordering: .relaxed),
+            activeRequests: active,
             sleepAfterSeconds: sleepAfter(record)?.inSeconds,
-            memoryBytes: instances.isEmpty ? nil : instances.compactMap { $0.worker.group.memoryBytes() }.reduce(0, +),
+            memoryBytes: instances.isEmpty
+                ? nil : instances.compactMap { $0.worker.group.memoryBytes() }.reduce(0, +),
             lastError: entry.lastFailure
         )
     }

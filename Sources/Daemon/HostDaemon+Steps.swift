@@ -42,10 +42,17 @@ extension HostDaemon {
             let (settings, main) = try UnpackedVersion.read(isThere(unfinished) ? unfinished : final)
             guard let app = name ?? settings.name else {
                 throw MartletError(
-                    .badRequest, "the app has no name: add \"name\" to martlet.json, or deploy with --name NAME"
+                    .badRequest,
+                    "the app has no name: add \"name\" to martlet.json, or deploy with --name NAME"
                 )
             }
-            return UnpackedVersion(app: app, version: version, artifactBytes: bytes, settings: settings, main: main)
+            return UnpackedVersion(
+                app: app,
+                version: version,
+                artifactBytes: bytes,
+                settings: settings,
+                main: main
+            )
         }
     }
 
@@ -106,7 +113,10 @@ extension HostDaemon {
     /// - Throws: ``MartletError`` with code `check_failed`; the old version serves on then.
     public func start(_ app: ApplicationID, version: VersionID) async throws -> Bool {
         guard let stored = try await store.version(version, of: app) else {
-            throw MartletError(.notFound, "\(app) has no version \(version.short); `martlet versions \(app)` lists them")
+            throw MartletError(
+                .notFound,
+                "\(app) has no version \(version.short); `martlet versions \(app)` lists them"
+            )
         }
         let instance = try await makeInstance(takeInstance(), stored)
         do {
@@ -134,7 +144,9 @@ extension HostDaemon {
     public func drain(_ app: ApplicationID) async throws {
         let deadline = uptime() + configuration.timeouts.drain + .seconds(1)
         for instance in retiring(app) {
-            while instance.counted.activity.runningRequests > 0, uptime() < deadline, instance.gone.value == nil {
+            while instance.counted.activity.runningRequests > 0, uptime() < deadline,
+                instance.gone.value == nil
+            {
                 try await Task.sleep(for: .milliseconds(5))
             }
         }
@@ -145,7 +157,10 @@ extension HostDaemon {
         let patience = configuration.timeouts.drain + configuration.timeouts.stop + .seconds(10)
         for instance in retiring(app) {
             if await instance.gone.wait(atMost: patience) == nil {
-                throw MartletError(.timeout, "an old worker of \(app) has not ended; see `martlet logs \(app)`")
+                throw MartletError(
+                    .timeout,
+                    "an old worker of \(app) has not ended; see `martlet logs \(app)`"
+                )
             }
         }
     }
@@ -156,13 +171,19 @@ extension HostDaemon {
 
     private func files(of version: UnpackedVersion) -> String {
         let unfinished = folder.unfinished(version.version.rawValue)
-        return FileManager.default.fileExists(atPath: unfinished) ? unfinished : folder.version(version.version.rawValue)
+        return FileManager.default.fileExists(atPath: unfinished)
+            ? unfinished : folder.version(version.version.rawValue)
     }
 
     private func storedVersion(_ version: UnpackedVersion) -> StateStore.Version {
         StateStore.Version(
-            id: version.version, app: version.app, createdAt: Date(), artifactBytes: version.artifactBytes,
-            usesCache: version.usesCache, main: version.main, settings: version.settings
+            id: version.version,
+            app: version.app,
+            createdAt: Date(),
+            artifactBytes: version.artifactBytes,
+            usesCache: version.usesCache,
+            main: version.main,
+            settings: version.settings
         )
     }
 

@@ -30,7 +30,8 @@ extension HostDaemon {
             let last = entry.cell.lastActivity.load(ordering: .relaxed)
             candidates.append(
                 SleepPlan.Candidate(
-                    app: apps.count, depth: depth,
+                    app: apps.count,
+                    depth: depth,
                     idle: .nanoseconds(Int64(now > last ? now - last : 0)),
                     sleepAfter: sleepAfter(entry.record),
                     memoryBytes: depth == .frozen ? instance.worker.group.memoryBytes() ?? 0 : 0

@@ -49,7 +49,10 @@ public actor HostDaemon: Service {
         do {
             lock = try folder.open()
         } catch let error as SystemError where error.number == EWOULDBLOCK {
-            throw MartletError(.conflict, "another martlet already runs with \(folder.path); stop it or choose another folder")
+            throw MartletError(
+                .conflict,
+                "another martlet already runs with \(folder.path); stop it or choose another folder"
+            )
         }
         let selection = try SandboxSelection(configuration, folder: folder, logger: logger)
         isolator = selection.isolator
@@ -61,7 +64,9 @@ public actor HostDaemon: Service {
         pool = WorkerPool(
             site: selection.site,
             limits: PoolPlan.Limits(
-                minimum: configuration.pool.minimum, maximum: configuration.pool.maximum, boots: configuration.pool.boots
+                minimum: configuration.pool.minimum,
+                maximum: configuration.pool.maximum,
+                boots: configuration.pool.boots
             ),
             bootDeadline: configuration.timeouts.boot,
             logger: logger
@@ -70,7 +75,8 @@ public actor HostDaemon: Service {
         sleepPlan = SleepPlan(
             limits: SleepPlan.Limits(
                 frozenFor: configuration.sleep.frozenFor,
-                frozenBytes: configuration.sleep.frozenBytes ?? Int(ProcessInfo.processInfo.physicalMemory / 8),
+                frozenBytes: configuration.sleep.frozenBytes
+                    ?? Int(ProcessInfo.processInfo.physicalMemory / 8),
                 canFreeze: groups.features.contains(.freezer)
             )
         )
@@ -95,7 +101,9 @@ public actor HostDaemon: Service {
             RouteDecision.forward(Upstream(app: App(name: "api"), address: address.upstream))
         }
         let router = ApplicationRouter(
-            table: table, domain: configuration.domain, api: apiDecision ?? .unknown,
+            table: table,
+            domain: configuration.domain,
+            api: apiDecision ?? .unknown,
             wake: { [wakeSource] in wakeSource.yield($0) }
         )
         var proxyConfiguration = ProxyConfiguration(
@@ -103,7 +111,11 @@ public actor HostDaemon: Service {
         )
         proxyConfiguration.timeouts.answer = .seconds(3600)
         do {
-            let proxy = try ProxyServer(proxyConfiguration, router: router, observer: TrafficObserver(table: table))
+            let proxy = try ProxyServer(
+                proxyConfiguration,
+                router: router,
+                observer: TrafficObserver(table: table)
+            )
             try proxy.start()
             self.proxy = proxy
         } catch let error as ProxyError {
@@ -149,12 +161,18 @@ public actor HostDaemon: Service {
         var appLimits = AppLimits()
         appLimits.heldRequests = limits.heldRequests
         appLimits.holdTime = limits.holdTime
-        return Entry(record: record, cell: RouteCell(waiting: App(name: record.id.rawValue, limits: appLimits)))
+        return Entry(
+            record: record,
+            cell: RouteCell(waiting: App(name: record.id.rawValue, limits: appLimits))
+        )
     }
 
     func entry(_ app: ApplicationID) throws -> Entry {
         guard let entry = entries[app] else {
-            throw MartletError(.notFound, "there is no app named \(app); `martlet apps` lists those that there are")
+            throw MartletError(
+                .notFound,
+                "there is no app named \(app); `martlet apps` lists those that there are"
+            )
         }
         return entry
     }

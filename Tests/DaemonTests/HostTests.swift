@@ -26,7 +26,9 @@ import Testing
     ]
 
     @Test func `a deployed app answers, sleeps, and answers again`() async throws {
-        try await HostFixture.with { $0.sleep.after = .milliseconds(200) } _: { host in
+        try await HostFixture.with {
+            $0.sleep.after = .milliseconds(200)
+        } _: { host in
             let deployment = try await host.deploy("counter", Self.counter)
             #expect(deployment.url == "http://counter.localhost:\(host.port)/")
             #expect(try await host.send(to: "counter").body == "1")

@@ -19,14 +19,16 @@ extension MartletError {
         case let error as SystemError:
             self.init(
                 error.isDiskFull ? .diskFull : .internal,
-                "\(attempt): \(error)" + (error.isDiskFull ? "; make room on the host's disk and try again" : ""),
+                "\(attempt): \(error)"
+                    + (error.isDiskFull ? "; make room on the host's disk and try again" : ""),
                 cause: error
             )
         case let error as DatabaseError:
             let isFull = error.resultCode == .SQLITE_FULL
             self.init(
                 isFull ? .diskFull : .internal,
-                "\(attempt): the host's state could not be written" + (isFull ? ": its disk is full; make room" : ""),
+                "\(attempt): the host's state could not be written"
+                    + (isFull ? ": its disk is full; make room" : ""),
                 cause: error
             )
         case is CancellationError: self.init(.cancelled, "\(attempt): the host is stopping; try again later")

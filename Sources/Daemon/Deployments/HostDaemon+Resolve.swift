@@ -5,7 +5,8 @@ extension HostDaemon {
     ///
     /// - Throws: ``MartletError`` with code `check_failed` and the installer's words.
     public func resolve(
-        _ version: UnpackedVersion, onProgress: @escaping @Sendable (String) async -> Void
+        _ version: UnpackedVersion,
+        onProgress: @escaping @Sendable (String) async -> Void
     ) async throws -> UnpackedVersion {
         version
     }

@@ -20,7 +20,10 @@ public struct UnpackedVersion: Codable, Sendable, Equatable {
         let file = folder + "/" + ApplicationSettings.fileName
         if let data = FileManager.default.contents(atPath: file) {
             guard data.count <= ApplicationSettings.maximumFileBytes else {
-                throw MartletError(.invalidSettings, "martlet.json has more than \(ApplicationSettings.maximumFileBytes) bytes")
+                throw MartletError(
+                    .invalidSettings,
+                    "martlet.json has more than \(ApplicationSettings.maximumFileBytes) bytes"
+                )
             }
             settings = try ApplicationSettings(parsing: String(decoding: data, as: UTF8.self))
         }
@@ -31,7 +34,8 @@ public struct UnpackedVersion: Codable, Sendable, Equatable {
         if let main = settings.main {
             guard isFile(main, folder) else {
                 throw MartletError(
-                    .invalidSettings, "martlet.json names \"\(main)\" as main, but the app has no such file"
+                    .invalidSettings,
+                    "martlet.json names \"\(main)\" as main, but the app has no such file"
                 )
             }
             return main
@@ -58,6 +62,7 @@ public struct UnpackedVersion: Codable, Sendable, Equatable {
     private static func isFile(_ path: String, _ folder: String) -> Bool {
         guard !path.hasPrefix("/"), !path.split(separator: "/").contains("..") else { return false }
         var isFolder: ObjCBool = false
-        return FileManager.default.fileExists(atPath: folder + "/" + path, isDirectory: &isFolder) && !isFolder.boolValue
+        return FileManager.default.fileExists(atPath: folder + "/" + path, isDirectory: &isFolder)
+            && !isFolder.boolValue
     }
 }

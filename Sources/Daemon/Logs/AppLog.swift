@@ -48,7 +48,13 @@ package final class AppLog: Sendable {
     /// Writes what the platform has to say, always.
     package func note(_ message: String, version: VersionID?, level: LogRecord.Level = .info) {
         let record = LogRecord(
-            time: Date(), app: app, version: version, requestID: nil, stream: .system, level: level, message: message
+            time: Date(),
+            app: app,
+            version: version,
+            requestID: nil,
+            stream: .system,
+            level: level,
+            message: message
         )
         append(record, isLimited: false)
     }
@@ -59,7 +65,9 @@ package final class AppLog: Sendable {
     // MARK: - Reading
 
     /// The records since a time, oldest first; without one the last `tail`.
-    package func records(since: Date?, tail: Int) -> [LogRecord] { state.withLock { _ in read(since: since, tail: tail) } }
+    package func records(since: Date?, tail: Int) -> [LogRecord] {
+        state.withLock { _ in read(since: since, tail: tail) }
+    }
 
     /// The records since a time, and all that come later.
     package func follow(since: Date?, tail: Int) -> AsyncThrowingStream<LogRecord, any Error> {
@@ -152,7 +160,9 @@ package final class AppLog: Sendable {
 
     private func open(_ state: inout State) throws(SystemError) {
         guard state.descriptor < 0 else { return }
-        if mkdir(folder, 0o700) != 0, errno != EEXIST { throw SystemError(errno, "make the folder \(folder)") }
+        if mkdir(folder, 0o700) != 0, errno != EEXIST {
+            throw SystemError(errno, "make the folder \(folder)")
+        }
         state.descriptor = try SystemError.check(csandbox_open_append(path(0)), "open \(path(0))")
         var info = stat()
         state.bytes = fstat(state.descriptor, &info) == 0 ? Int(info.st_size) : 0
@@ -165,5 +175,7 @@ package final class AppLog: Sendable {
         try open(&state)
     }
 
-    private func path(_ index: Int) -> String { index == 0 ? folder + "/current.jsonl" : folder + "/\(index).jsonl" }
+    private func path(_ index: Int) -> String {
+        index == 0 ? folder + "/current.jsonl" : folder + "/\(index).jsonl"
+    }
 }

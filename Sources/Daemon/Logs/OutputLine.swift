@@ -14,13 +14,24 @@ package enum OutputLine {
     ///
     /// - Parameter line: the byte 0x1E and JSON, or anything.
     package static func record(
-        _ line: ArraySlice<UInt8>, isError: Bool, app: ApplicationID, version: VersionID?, now: Date
+        _ line: ArraySlice<UInt8>,
+        isError: Bool,
+        app: ApplicationID,
+        version: VersionID?,
+        now: Date
     ) -> LogRecord {
         var record = LogRecord(
-            time: now, app: app, version: version, requestID: nil, stream: isError ? .stderr : .stdout, message: ""
+            time: now,
+            app: app,
+            version: version,
+            requestID: nil,
+            stream: isError ? .stderr : .stdout,
+            message: ""
         )
         // A line that only looks structured is text.
-        if line.first == 0x1E, let content = try? JSONDecoder().decode(Structured.self, from: Data(line.dropFirst())) {
+        if line.first == 0x1E,
+            let content = try? JSONDecoder().decode(Structured.self, from: Data(line.dropFirst()))
+        {
             record.requestID = content.requestId.map { String($0.prefix(128)) }
             record.level = content.level.flatMap(LogRecord.Level.init)
             record.message = content.text

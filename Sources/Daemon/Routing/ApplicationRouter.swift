@@ -23,7 +23,9 @@ struct ApplicationRouter: Router {
 
     func route(_ request: borrowing RoutedRequest) -> RouteDecision {
         guard let label = label(request) else { return api }
-        guard let cell = table[label] else { return Self.unknown(label, String(decoding: suffix, as: UTF8.self)) }
+        guard let cell = table[label] else {
+            return Self.unknown(label, String(decoding: suffix, as: UTF8.self))
+        }
         let (decision, isNews) = cell.route()
         cell.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
         if case .forward = decision { cell.requests.add(1, ordering: .relaxed) }
@@ -32,7 +34,9 @@ struct ApplicationRouter: Router {
     }
 
     func failed(
-        _ failure: UpstreamFailure, of upstream: Upstream, request: borrowing RoutedRequest
+        _ failure: UpstreamFailure,
+        of upstream: Upstream,
+        request: borrowing RoutedRequest
     ) -> FailureDecision {
         guard let label = label(request), let cell = table[label] else { return .answer }
         switch failure {
@@ -59,8 +63,10 @@ struct ApplicationRouter: Router {
     private static func unknown(_ label: String, _ suffix: String) -> RouteDecision {
         .respond(
             .error(
-                status: 404, code: "unknown_app",
-                message: "No app named \"\(label)\" is deployed here, so http://\(label)\(suffix) leads nowhere. "
+                status: 404,
+                code: "unknown_app",
+                message:
+                    "No app named \"\(label)\" is deployed here, so http://\(label)\(suffix) leads nowhere. "
                     + "`martlet apps` lists those that are; `martlet deploy --name \(label)` makes one."
             ),
             nil

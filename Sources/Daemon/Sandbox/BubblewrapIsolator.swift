@@ -13,7 +13,12 @@ package struct BubblewrapIsolator: Isolator {
     private let systemFiles: [String]
 
     private static let layout = WorkerLayout(
-        deno: "/bin/deno", runtime: "/runtime", app: "/app", data: "/data", run: "/run/w", cache: "/cache",
+        deno: "/bin/deno",
+        runtime: "/runtime",
+        app: "/app",
+        data: "/data",
+        run: "/run/w",
+        cache: "/cache",
         temporary: "/tmp"
     )
 
@@ -59,9 +64,13 @@ package struct BubblewrapIsolator: Isolator {
         }
         // Last of all the root itself becomes read-only; what is mounted in it stays as it is.
         options += ["--remount-ro", "/", "--chdir", "/"]
-        for (key, value) in environment.sorted(by: { $0.key < $1.key }) { options += ["--setenv", key, value] }
+        for (key, value) in environment.sorted(by: { $0.key < $1.key }) {
+            options += ["--setenv", key, value]
+        }
         var command = ChildProcess.Command(
-            path: bwrap, arguments: options + ["--", Self.layout.deno] + arguments, environment: [:]
+            path: bwrap,
+            arguments: options + ["--", Self.layout.deno] + arguments,
+            environment: [:]
         )
         let groups = try boot.group?.entrances() ?? []
         defer { groups.forEach(csandbox_close) }
@@ -78,9 +87,15 @@ package struct BubblewrapIsolator: Isolator {
                         try Self.layout.data.withCString { dataTarget in
                             let mounts = [
                                 csandbox_mount(
-                                    source: app, target: appTarget, attributes: UInt32(CSANDBOX_READ_ONLY)),
+                                    source: app,
+                                    target: appTarget,
+                                    attributes: UInt32(CSANDBOX_READ_ONLY)
+                                ),
                                 csandbox_mount(
-                                    source: data, target: dataTarget, attributes: UInt32(CSANDBOX_NO_SYMLINKS)),
+                                    source: data,
+                                    target: dataTarget,
+                                    attributes: UInt32(CSANDBOX_NO_SYMLINKS)
+                                ),
                             ]
                             var failed: Int32 = -1
                             let result = csandbox_graft(pid, mounts, 2, Self.layout.run, &failed)
@@ -105,7 +120,9 @@ package struct BubblewrapIsolator: Isolator {
     /// The shared libraries that a program loads, by asking the dynamic linker.
     private static func libraries(of program: String) -> [String] {
         let linkers = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
-        guard let linker = linkers.first(where: { FileManager.default.fileExists(atPath: $0) }) else { return [] }
+        guard let linker = linkers.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
+            return []
+        }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: linker)
         process.arguments = ["--list", program]
@@ -131,7 +148,8 @@ package struct BubblewrapIsolator: Isolator {
 
 /// Runs blocking work on a queue, so that no thread of the concurrency runtime waits.
 func onQueue<Value: Sendable>(
-    _ queue: DispatchQueue, _ body: @escaping @Sendable () throws -> Value
+    _ queue: DispatchQueue,
+    _ body: @escaping @Sendable () throws -> Value
 ) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         queue.async { continuation.resume(with: Result { try body() }) }

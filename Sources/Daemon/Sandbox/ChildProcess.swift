@@ -32,7 +32,12 @@ package final class ChildProcess: Sendable {
         package var kept: [Int32] = []
         package var openFiles: UInt64 = 0
 
-        package init(path: String, arguments: [String], environment: [String: String], directory: String? = nil) {
+        package init(
+            path: String,
+            arguments: [String],
+            environment: [String: String],
+            directory: String? = nil
+        ) {
             self.path = path
             self.arguments = arguments
             self.environment = environment
@@ -114,7 +119,9 @@ package final class ChildProcess: Sendable {
     // MARK: - Watching
 
     private func watch(
-        output: Int32, error: Int32, _ onLine: @escaping @Sendable (Output, ArraySlice<UInt8>) -> Void
+        output: Int32,
+        error: Int32,
+        _ onLine: @escaping @Sendable (Output, ArraySlice<UInt8>) -> Void
     ) {
         let done = DispatchGroup()
         for (fd, kind) in [(output, Output.standard), (error, .error)] {
@@ -136,7 +143,8 @@ package final class ChildProcess: Sendable {
     }
 
     private func read(
-        _ fd: Int32, _ kind: Output,
+        _ fd: Int32,
+        _ kind: Output,
         _ onLine: @escaping @Sendable (Output, ArraySlice<UInt8>) -> Void,
         _ onEnd: @escaping @Sendable () -> Void
     ) {
@@ -144,7 +152,8 @@ package final class ChildProcess: Sendable {
         // Only the source's queue, which is serial, touches the splitter.
         nonisolated(unsafe) var splitter = LineSplitter(maximumBytes: Self.maximumLineBytes)
         let source = ReadSource(
-            fd, queue: queue,
+            fd,
+            queue: queue,
             onReadable: { source in
                 let isOver = readOnce(fd) { bytes in splitter.feed(bytes) { onLine(kind, $0) } }
                 if isOver { source.cancel() }
@@ -161,7 +170,9 @@ package final class ChildProcess: Sendable {
     // MARK: - Starting
 
     private static func spawn(
-        _ command: Command, output: Int32, error: Int32
+        _ command: Command,
+        output: Int32,
+        error: Int32
     ) -> Result<(Int32, Int32), SystemError> {
         let arguments = CStrings([command.path] + command.arguments)
         let environment = CStrings(command.environment.map { "\($0.key)=\($0.value)" })
@@ -175,9 +186,13 @@ package final class ChildProcess: Sendable {
                             path: path,
                             arguments: arguments.pointer,
                             environment: environment.pointer,
-                            input: -1, output: output, error: error,
-                            kept: kept.baseAddress, kept_count: Int32(kept.count),
-                            groups: groups.baseAddress, group_count: Int32(groups.count),
+                            input: -1,
+                            output: output,
+                            error: error,
+                            kept: kept.baseAddress,
+                            kept_count: Int32(kept.count),
+                            groups: groups.baseAddress,
+                            group_count: Int32(groups.count),
                             directory: directory,
                             open_files: command.openFiles
                         )
@@ -198,7 +213,8 @@ package final class ChildProcess: Sendable {
     }
 }
 
-private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+private func withOptionalCString<Result>(_ text: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result
+{
     guard let text else { return body(nil) }
     return text.withCString { body($0) }
 }

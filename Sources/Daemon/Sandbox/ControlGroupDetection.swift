@@ -42,7 +42,9 @@ package enum ControlGroupDetection {
                 let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
                 guard parts.count == 3 else { continue }
                 if parts[0] == "0" && parts[1].isEmpty { own[""] = String(parts[2]) }
-                for controller in parts[1].split(separator: ",") { own[String(controller)] = String(parts[2]) }
+                for controller in parts[1].split(separator: ",") {
+                    own[String(controller)] = String(parts[2])
+                }
             }
             for line in mounts.split(separator: "\n") {
                 let words = line.split(separator: " ")

@@ -122,7 +122,8 @@ struct ControlFolder: Sendable {
         let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // None where it is gone.
         return entries.filter { entry in
             var isFolder: ObjCBool = false
-            return FileManager.default.fileExists(atPath: path + "/" + entry, isDirectory: &isFolder) && isFolder.boolValue
+            return FileManager.default.fileExists(atPath: path + "/" + entry, isDirectory: &isFolder)
+                && isFolder.boolValue
         }
     }
 

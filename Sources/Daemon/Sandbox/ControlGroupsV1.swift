@@ -89,7 +89,9 @@ struct ControlGroupV1: ControlGroup {
             if quota > 0 { try cpu.write("\(Self.periodMicroseconds)", to: "cpu.cfs_period_us") }
             try cpu.write("\(quota)", to: "cpu.cfs_quota_us")
         }
-        if let pids = folders["pids"] { try pids.write(limits.processes.map(String.init) ?? "max", to: "pids.max") }
+        if let pids = folders["pids"] {
+            try pids.write(limits.processes.map(String.init) ?? "max", to: "pids.max")
+        }
     }
 
     func freeze() throws {

@@ -27,7 +27,9 @@ package struct ControlGroupsV2: ControlGroups {
             }
             try root.make()
         } catch { return nil }
-        let available = Set((top.read("cgroup.controllers") ?? "").split(whereSeparator: \.isWhitespace).map(String.init))
+        let available = Set(
+            (top.read("cgroup.controllers") ?? "").split(whereSeparator: \.isWhitespace).map(String.init)
+        )
         var features: ControlGroupFeatures = []
         for (controller, feature) in [
             ("memory", ControlGroupFeatures.memory), ("cpu", .cpu), ("pids", .processes),
@@ -43,12 +45,19 @@ package struct ControlGroupsV2: ControlGroups {
         guard !features.isEmpty else { return nil }
         self.root = root
         self.features = features
-        let names = [(ControlGroupFeatures.memory, "memory"), (.cpu, "cpu"), (.processes, "pids"), (.freezer, "freezer")]
+        let names = [
+            (ControlGroupFeatures.memory, "memory"), (.cpu, "cpu"), (.processes, "pids"),
+            (.freezer, "freezer"),
+        ]
         summary = "v2 (" + names.filter { features.contains($0.0) }.map(\.1).joined(separator: ", ") + ")"
     }
 
     package func make(_ name: String) throws -> any ControlGroup {
-        let group = ControlGroupV2(name: name, folder: ControlFolder(path: root.path + "/" + name), features: features)
+        let group = ControlGroupV2(
+            name: name,
+            folder: ControlFolder(path: root.path + "/" + name),
+            features: features
+        )
         try group.folder.make()
         return group
     }
@@ -80,7 +89,8 @@ struct ControlGroupV2: ControlGroup {
             }
         }
         if features.contains(.cpu) {
-            let quota = limits.cpu.map { String(max(Int($0 * Double(Self.periodMicroseconds)), 1000)) } ?? "max"
+            let quota =
+                limits.cpu.map { String(max(Int($0 * Double(Self.periodMicroseconds)), 1000)) } ?? "max"
             try folder.write("\(quota) \(Self.periodMicroseconds)", to: "cpu.max")
         }
         if features.contains(.processes) {
@@ -133,7 +143,9 @@ package struct NoControlGroups: ControlGroups {
 
         func entrances() throws -> [Int32] { [] }
         func set(_ limits: ControlGroupLimits) throws {}
-        func freeze() throws { throw SystemError(ENOTSUP, "freeze \(name): this machine has no control groups") }
+        func freeze() throws {
+            throw SystemError(ENOTSUP, "freeze \(name): this machine has no control groups")
+        }
         func thaw() throws {}
         func memoryBytes() -> Int? { nil }
         func outOfMemoryKills() -> Int { 0 }

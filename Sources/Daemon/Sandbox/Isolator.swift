@@ -53,7 +53,11 @@ package struct WorkerBoot: Sendable {
     package var queue: DispatchQueue
 
     package init(
-        id: WorkerID, folder: String, folders: WorkerFolders?, group: (any ControlGroup)?, queue: DispatchQueue
+        id: WorkerID,
+        folder: String,
+        folders: WorkerFolders?,
+        group: (any ControlGroup)?,
+        queue: DispatchQueue
     ) {
         self.id = id
         self.folder = folder
@@ -75,7 +79,13 @@ package struct WorkerLayout: Sendable, Equatable {
     package var temporary: String
 
     package init(
-        deno: String, runtime: String, app: String, data: String, run: String, cache: String, temporary: String
+        deno: String,
+        runtime: String,
+        app: String,
+        data: String,
+        run: String,
+        cache: String,
+        temporary: String
     ) {
         self.deno = deno
         self.runtime = runtime

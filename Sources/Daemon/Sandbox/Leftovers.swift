@@ -23,7 +23,8 @@ struct Leftovers {
         let entries = (try? FileManager.default.contentsOfDirectory(atPath: runFolder)) ?? []  // Nothing to remove then.
         for entry in entries {
             let path = runFolder + "/" + entry
-            if entry.hasSuffix(".pid"), let process = ProcessIdentity(text: ControlGroupDetection.text(path)) {
+            if entry.hasSuffix(".pid"), let process = ProcessIdentity(text: ControlGroupDetection.text(path))
+            {
                 count += 1
                 end(process)
             }

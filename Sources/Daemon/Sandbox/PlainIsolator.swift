@@ -31,7 +31,12 @@ package struct PlainIsolator: Isolator {
         environment: [String: String],
         onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
     ) throws -> ChildProcess {
-        var command = ChildProcess.Command(path: deno, arguments: arguments, environment: environment, directory: "/")
+        var command = ChildProcess.Command(
+            path: deno,
+            arguments: arguments,
+            environment: environment,
+            directory: "/"
+        )
         let groups = try boot.group?.entrances() ?? []
         defer { groups.forEach(csandbox_close) }
         command.groups = groups

@@ -12,11 +12,17 @@ struct SandboxSelection {
     init(_ configuration: HostConfiguration, folder: StateFolder, logger: Logger) throws {
         let deno = configuration.deno.path(percentEncoded: false)
         guard FileManager.default.isExecutableFile(atPath: deno) else {
-            throw MartletError(.unavailable, "the runtime is missing: \(deno) is not a program; run `make tools`")
+            throw MartletError(
+                .unavailable,
+                "the runtime is missing: \(deno) is not a program; run `make tools`"
+            )
         }
         let runtime = Self.path(configuration.runtimeFolder)
         guard FileManager.default.fileExists(atPath: runtime + "/harness.ts") else {
-            throw MartletError(.unavailable, "the worker's harness is missing: there is no \(runtime)/harness.ts")
+            throw MartletError(
+                .unavailable,
+                "the worker's harness is missing: there is no \(runtime)/harness.ts"
+            )
         }
         groups = ControlGroupDetection.detect(name: Self.groupName(of: folder))
         let missing = groups.features.missing
@@ -52,10 +58,13 @@ struct SandboxSelection {
             isolator = BubblewrapIsolator(bwrap: bwrap, deno: deno, runtime: runtime, graftsFolders: canGraft)
         }
         site = WorkerSite(
-            isolator: isolator, groups: groups, runFolder: folder.run,
+            isolator: isolator,
+            groups: groups,
+            runFolder: folder.run,
             harness: try Harness(runtimeFolder: runtime),
             bootLimits: ControlGroupLimits(
-                memoryBytes: configuration.limits.memoryBytes, processes: configuration.limits.processes
+                memoryBytes: configuration.limits.memoryBytes,
+                processes: configuration.limits.processes
             ),
             standardMemoryBytes: configuration.limits.memoryBytes
         )
@@ -72,7 +81,9 @@ struct SandboxSelection {
 
     /// A daemon's groups are its own, and those of a killed daemon are found by the next one with the same folder.
     private static func groupName(of folder: StateFolder) -> String {
-        let hash = folder.path.utf8.reduce(UInt64(0xcbf2_9ce4_8422_2325)) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        let hash = folder.path.utf8.reduce(UInt64(0xcbf2_9ce4_8422_2325)) {
+            ($0 ^ UInt64($1)) &* 0x100_0000_01b3
+        }
         return "martlet-" + String(hash, radix: 36)
     }
 

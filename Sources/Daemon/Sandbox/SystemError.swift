@@ -19,7 +19,8 @@ package struct SystemError: Error, Sendable, CustomStringConvertible {
     /// Returns a call's result, or throws when it is a negative error number.
     @discardableResult
     package static func check<Value: SignedInteger & Sendable>(
-        _ result: Value, _ attempt: @autoclosure () -> String
+        _ result: Value,
+        _ attempt: @autoclosure () -> String
     ) throws(SystemError) -> Value {
         guard result < 0 else { return result }
         throw SystemError(Int32(truncatingIfNeeded: -result), attempt())

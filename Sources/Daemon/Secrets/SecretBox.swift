@@ -12,12 +12,16 @@ package struct SecretBox: Sendable {
     package init(keyFile path: String) throws {
         if let data = FileManager.default.contents(atPath: path) {
             guard data.count == 32 else {
-                throw MartletError(.internal, "\(path) is not a key: it has \(data.count) bytes instead of 32; restore it")
+                throw MartletError(
+                    .internal,
+                    "\(path) is not a key: it has \(data.count) bytes instead of 32; restore it"
+                )
             }
             let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
             guard let mode, mode.intValue & 0o077 == 0 else {
                 throw MartletError(
-                    .internal, "others may read the key file \(path); run `chmod 600 \(path)` and change the secrets"
+                    .internal,
+                    "others may read the key file \(path); run `chmod 600 \(path)` and change the secrets"
                 )
             }
             key = SymmetricKey(data: data)
@@ -37,7 +41,8 @@ package struct SecretBox: Sendable {
         do {
             let box = try AES.GCM.SealedBox(combined: data)
             return String(
-                decoding: try AES.GCM.open(box, using: key, authenticating: Self.context(app, name)), as: UTF8.self
+                decoding: try AES.GCM.open(box, using: key, authenticating: Self.context(app, name)),
+                as: UTF8.self
             )
         } catch {
             throw MartletError(

@@ -54,7 +54,9 @@ package struct StateFolder: Sendable {
         do {
             // What was not complete when the last daemon ended is done again by whoever wanted it.
             try? FileManager.default.removeItem(atPath: staging)
-            for folder in [staging, artifacts, versions, path + "/apps"] { try Self.make(folder, mode: 0o711) }
+            for folder in [staging, artifacts, versions, path + "/apps"] {
+                try Self.make(folder, mode: 0o711)
+            }
             try Self.make(run, mode: 0o700)
         } catch {
             csandbox_close(lock)
@@ -70,7 +72,9 @@ package struct StateFolder: Sendable {
     package static func make(_ path: String, mode: UInt32) throws {
         do {
             try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: NSNumber(value: mode)]
+                atPath: path,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: NSNumber(value: mode)]
             )
         } catch {
             throw SystemError(errno == 0 ? EIO : errno, "make the folder \(path)")

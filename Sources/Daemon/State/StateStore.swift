@@ -43,7 +43,12 @@ package struct StateStore: Sendable {
         package var settings: ApplicationSettings
 
         package init(
-            id: VersionID, app: ApplicationID, createdAt: Date, artifactBytes: Int, usesCache: Bool, main: String,
+            id: VersionID,
+            app: ApplicationID,
+            createdAt: Date,
+            artifactBytes: Int,
+            usesCache: Bool,
+            main: String,
             settings: ApplicationSettings
         ) {
             self.id = id
@@ -68,7 +73,9 @@ package struct StateStore: Sendable {
     package func applications() throws -> [Application] {
         try database.read { database in
             let rows = try Row.fetchCursor(
-                database, sql: "SELECT name, owner, created_at, deployed_at, version, sleep_after FROM apps ORDER BY name"
+                database,
+                sql:
+                    "SELECT name, owner, created_at, deployed_at, version, sleep_after FROM apps ORDER BY name"
             )
             var applications: [Application] = []
             while let row = try rows.next() { applications.append(try Self.application(row)) }
@@ -87,14 +94,16 @@ package struct StateStore: Sendable {
             )
             let row = try Row.fetchOne(
                 database,
-                sql: "SELECT name, owner, created_at, deployed_at, version, sleep_after FROM apps WHERE name = ?",
+                sql:
+                    "SELECT name, owner, created_at, deployed_at, version, sleep_after FROM apps WHERE name = ?",
                 arguments: [app.rawValue]
             )
             guard let row else { throw MartletError(.internal, "the app \(app) could not be recorded") }
             let application = try Self.application(row)
             guard application.owner == owner else {
                 throw MartletError(
-                    .nameTaken, "the name \(app) belongs to another user; choose another name in martlet.json or with --name"
+                    .nameTaken,
+                    "the name \(app) belongs to another user; choose another name in martlet.json or with --name"
                 )
             }
             return application
@@ -147,7 +156,8 @@ package struct StateStore: Sendable {
     package func versions(of app: ApplicationID) async throws -> [Version] {
         try await database.read { database in
             try Row.fetchAll(
-                database, sql: "SELECT * FROM versions WHERE app = ? ORDER BY created_at DESC, rowid DESC",
+                database,
+                sql: "SELECT * FROM versions WHERE app = ? ORDER BY created_at DESC, rowid DESC",
                 arguments: [app.rawValue]
             ).map(Self.version)
         }
@@ -156,7 +166,8 @@ package struct StateStore: Sendable {
     package func version(_ id: VersionID, of app: ApplicationID) async throws -> Version? {
         try await database.read { database in
             try Row.fetchOne(
-                database, sql: "SELECT * FROM versions WHERE app = ? AND id = ?",
+                database,
+                sql: "SELECT * FROM versions WHERE app = ? AND id = ?",
                 arguments: [app.rawValue, id.rawValue]
             ).map(Self.version)
         }
@@ -189,7 +200,10 @@ package struct StateStore: Sendable {
                 arguments: [app.rawValue, count]
             )
             for id in old {
-                try database.execute(sql: "DELETE FROM versions WHERE app = ? AND id = ?", arguments: [app.rawValue, id])
+                try database.execute(
+                    sql: "DELETE FROM versions WHERE app = ? AND id = ?",
+                    arguments: [app.rawValue, id]
+                )
             }
             return try old.filter { try !Self.isUsed($0, database) }.map { try VersionID(validating: $0) }
         }
@@ -205,7 +219,8 @@ package struct StateStore: Sendable {
     package func environment(of app: ApplicationID) async throws -> [Variable] {
         try await database.read { database in
             try Row.fetchAll(
-                database, sql: "SELECT name, value, is_secret FROM environment WHERE app = ? ORDER BY name",
+                database,
+                sql: "SELECT name, value, is_secret FROM environment WHERE app = ? ORDER BY name",
                 arguments: [app.rawValue]
             ).map { Variable(name: $0["name"], value: $0["value"], isSecret: $0["is_secret"]) }
         }
@@ -229,7 +244,8 @@ package struct StateStore: Sendable {
         try await database.write { database in
             for name in names {
                 try database.execute(
-                    sql: "DELETE FROM environment WHERE app = ? AND name = ?", arguments: [app.rawValue, name]
+                    sql: "DELETE FROM environment WHERE app = ? AND name = ?",
+                    arguments: [app.rawValue, name]
                 )
             }
         }
@@ -303,7 +319,9 @@ extension StateStore {
 
     private static func isUsed(_ version: String, _ database: Database) throws -> Bool {
         try Bool.fetchOne(
-            database, sql: "SELECT EXISTS (SELECT 1 FROM versions WHERE id = ?)", arguments: [version]
+            database,
+            sql: "SELECT EXISTS (SELECT 1 FROM versions WHERE id = ?)",
+            arguments: [version]
         ) ?? false
     }
 }

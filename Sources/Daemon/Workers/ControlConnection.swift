@@ -26,7 +26,9 @@ package final class ControlConnection: Sendable {
     ///
     /// - Throws: ``SystemError``.
     package init(
-        path: String, queue: DispatchQueue, onMessage: @escaping @Sendable (WorkerMessage) -> Void
+        path: String,
+        queue: DispatchQueue,
+        onMessage: @escaping @Sendable (WorkerMessage) -> Void
     ) throws {
         self.path = path
         self.queue = queue
@@ -34,7 +36,8 @@ package final class ControlConnection: Sendable {
         let fd = try SystemError.check(csandbox_listen_unix(path, 0o600, 1), "listen on \(path)")
         state = Mutex(.listening(fd))
         let source = ReadSource(
-            fd, queue: queue,
+            fd,
+            queue: queue,
             onReadable: { [weak self] source in
                 let connection = csandbox_accept(fd)
                 if connection == -EAGAIN { return }
@@ -97,7 +100,8 @@ package final class ControlConnection: Sendable {
         nonisolated(unsafe) var splitter = LineSplitter(maximumBytes: Self.maximumLineBytes)
         nonisolated(unsafe) var key: String?
         let source = ReadSource(
-            fd, queue: queue,
+            fd,
+            queue: queue,
             onReadable: { [onMessage] source in
                 let isOver = readOnce(fd) { bytes in
                     splitter.feed(bytes) { line in

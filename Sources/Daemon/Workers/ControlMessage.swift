@@ -31,7 +31,12 @@ package enum HostMessage: Sendable {
         }
 
         package init(
-            app: String, version: String, main: String, data: String, env: [String: String], publicURL: String?,
+            app: String,
+            version: String,
+            main: String,
+            data: String,
+            env: [String: String],
+            publicURL: String?,
             limits: Limits
         ) {
             self.app = app
@@ -66,7 +71,11 @@ package enum HostMessage: Sendable {
                 try encoder.encode(
                     Typed(
                         type: "stop",
-                        content: Stop(reason: reason, closeCode: reason.closeCode, graceMs: grace.milliseconds)
+                        content: Stop(
+                            reason: reason,
+                            closeCode: reason.closeCode,
+                            graceMs: grace.milliseconds
+                        )
                     )
                 )
             }

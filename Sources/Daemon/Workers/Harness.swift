@@ -13,13 +13,16 @@ package struct Harness: Sendable {
         let path = runtimeFolder + "/flags.json"
         guard let data = FileManager.default.contents(atPath: path),
             let flags = try? JSONDecoder().decode([String].self, from: data)  // Said below.
-        else { throw MartletError(.unavailable, "the worker's harness is not complete: \(path) cannot be read") }
+        else {
+            throw MartletError(.unavailable, "the worker's harness is not complete: \(path) cannot be read")
+        }
         self.flags = flags
     }
 
     /// Networks that no app may reach by number: private, link-local, shared and loopback addresses (RFC 6890).
     private static let deniedNetworks = [
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+        "192.0.0.0/24",
         "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "[::1]", "[::]",
     ]
 

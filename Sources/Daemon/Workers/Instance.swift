@@ -25,8 +25,14 @@ final class Instance: Sendable {
     }
 
     init(
-        id: InstanceID, app: ApplicationID, version: VersionID, worker: Worker, limits: AppLimits,
-        requestTimeout: Duration, memoryLimitBytes: Int?, startTime: Duration
+        id: InstanceID,
+        app: ApplicationID,
+        version: VersionID,
+        worker: Worker,
+        limits: AppLimits,
+        requestTimeout: Duration,
+        memoryLimitBytes: Int?,
+        startTime: Duration
     ) {
         self.id = id
         self.version = version

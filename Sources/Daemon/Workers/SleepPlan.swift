@@ -9,7 +9,8 @@ package struct SleepPlan: Sendable, Equatable {
         /// Whether the machine can freeze a worker at all.
         package var canFreeze: Bool
 
-        package init(frozenFor: Duration = .seconds(600), frozenBytes: Int = 1 << 30, canFreeze: Bool = true) {
+        package init(frozenFor: Duration = .seconds(600), frozenBytes: Int = 1 << 30, canFreeze: Bool = true)
+        {
             self.frozenFor = frozenFor
             self.frozenBytes = frozenBytes
             self.canFreeze = canFreeze

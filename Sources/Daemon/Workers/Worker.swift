@@ -28,8 +28,14 @@ package final class Worker: Sendable {
     package var end: Once<ProcessEnd> { child.end }
 
     private init(
-        id: WorkerID, site: WorkerSite, boot: WorkerBoot, group: any ControlGroup, child: ChildProcess,
-        control: ControlConnection, inbox: Inbox, output: Output
+        id: WorkerID,
+        site: WorkerSite,
+        boot: WorkerBoot,
+        group: any ControlGroup,
+        child: ChildProcess,
+        control: ControlConnection,
+        inbox: Inbox,
+        output: Output
     ) {
         self.id = id
         self.site = site
@@ -68,19 +74,32 @@ package final class Worker: Sendable {
             var limits = site.bootLimits
             if let memoryLimit { limits.memoryBytes = memoryLimit }
             try group.set(limits)
-            let control = try ControlConnection(path: folder + "/" + controlName, queue: queue) { inbox.take($0) }
+            let control = try ControlConnection(path: folder + "/" + controlName, queue: queue) {
+                inbox.take($0)
+            }
             do {
                 let layout = site.isolator.layout(of: boot)
                 let child = try site.isolator.launch(
                     boot,
-                    arguments: site.harness.arguments(layout, v8HeapMegabytes: WorkerSite.heapMegabytes(forLimit: memoryLimit ?? site.standardMemoryBytes)),
+                    arguments: site.harness.arguments(
+                        layout,
+                        v8HeapMegabytes: WorkerSite.heapMegabytes(
+                            forLimit: memoryLimit ?? site.standardMemoryBytes
+                        )
+                    ),
                     environment: site.harness.environment(layout),
                     onLine: { output.take($0, $1) }
                 )
                 site.note(started: child.pid, id)
                 let worker = Worker(
-                    id: id, site: site, boot: boot, group: group, child: child, control: control,
-                    inbox: inbox, output: output
+                    id: id,
+                    site: site,
+                    boot: boot,
+                    group: group,
+                    child: child,
+                    control: control,
+                    inbox: inbox,
+                    output: output
                 )
                 guard try await worker.waitUntilReady(deadline) else {
                     await worker.destroy()
@@ -114,7 +133,8 @@ package final class Worker: Sendable {
     /// Hands an app over and waits until it has started.
     ///
     /// - Throws: ``WorkerError`` with the app's own error, or ``SystemError``.
-    package func start(_ order: StartOrder, sink: @escaping OutputSink) async throws -> WorkerMessage.Started {
+    package func start(_ order: StartOrder, sink: @escaping OutputSink) async throws -> WorkerMessage.Started
+    {
         output.attach(sink)
         try group.set(order.limits)
         if boot.folders == nil {
@@ -173,7 +193,9 @@ package final class Worker: Sendable {
     // MARK: - What is known of it
 
     /// Called with each change of what keeps the app awake.
-    package func onActivity(_ body: @escaping @Sendable (WorkerMessage.Activity) -> Void) { inbox.onActivity(body) }
+    package func onActivity(_ body: @escaping @Sendable (WorkerMessage.Activity) -> Void) {
+        inbox.onActivity(body)
+    }
 
     package var activity: WorkerMessage.Activity { inbox.activity }
 
@@ -200,8 +222,16 @@ package struct StartOrder: Sendable {
     package var deadline: Duration
 
     package init(
-        app: String, version: String, main: String, environment: [String: String], folders: WorkerFolders,
-        limits: ControlGroupLimits, publicURL: String?, requestTimeout: Duration, waitUntil: Duration, deadline: Duration
+        app: String,
+        version: String,
+        main: String,
+        environment: [String: String],
+        folders: WorkerFolders,
+        limits: ControlGroupLimits,
+        publicURL: String?,
+        requestTimeout: Duration,
+        waitUntil: Duration,
+        deadline: Duration
     ) {
         self.app = app
         self.version = version
@@ -217,7 +247,11 @@ package struct StartOrder: Sendable {
 
     func assignment(_ layout: WorkerLayout) -> HostMessage.Assignment {
         HostMessage.Assignment(
-            app: app, version: version, main: layout.app + "/" + main, data: layout.data, env: environment,
+            app: app,
+            version: version,
+            main: layout.app + "/" + main,
+            data: layout.data,
+            env: environment,
             publicURL: publicURL,
             limits: .init(requestTimeout: requestTimeout, startTimeout: deadline, waitUntil: waitUntil)
         )

@@ -19,7 +19,11 @@ package actor WorkerPool {
 
     /// - Parameter firstID: the first worker's number.
     package init(
-        site: WorkerSite, limits: PoolPlan.Limits, bootDeadline: Duration, firstID: Int = 1, logger: Logger
+        site: WorkerSite,
+        limits: PoolPlan.Limits,
+        bootDeadline: Duration,
+        firstID: Int = 1,
+        logger: Logger
     ) {
         self.site = site
         plan = PoolPlan(limits: limits)
@@ -70,7 +74,11 @@ package actor WorkerPool {
     package func boot(_ folders: WorkerFolders, memoryLimit: Int?) async throws -> Worker {
         guard !isClosed else { throw CancellationError() }
         return try await Worker.boot(
-            takeID(), folders: folders, memoryLimit: memoryLimit, on: site, deadline: bootDeadline
+            takeID(),
+            folders: folders,
+            memoryLimit: memoryLimit,
+            on: site,
+            deadline: bootDeadline
         )
     }
 
@@ -168,7 +176,8 @@ package actor WorkerPool {
 
     /// While booting fails and pauses, those that wait are told why.
     private func failWaiting() {
-        guard booting == 0, warm.isEmpty, let lastFailure, let retry = plan.nextAttempt, retry > uptime() else { return }
+        guard booting == 0, warm.isEmpty, let lastFailure, let retry = plan.nextAttempt, retry > uptime()
+        else { return }
         let all = waiting
         waiting = []
         for (_, continuation) in all { continuation.resume(throwing: lastFailure) }

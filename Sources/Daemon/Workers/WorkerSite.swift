@@ -13,8 +13,12 @@ package struct WorkerSite: Sendable {
     package var standardMemoryBytes: Int
 
     package init(
-        isolator: any Isolator, groups: any ControlGroups, runFolder: String, harness: Harness,
-        bootLimits: ControlGroupLimits, standardMemoryBytes: Int
+        isolator: any Isolator,
+        groups: any ControlGroups,
+        runFolder: String,
+        harness: Harness,
+        bootLimits: ControlGroupLimits,
+        standardMemoryBytes: Int
     ) {
         self.isolator = isolator
         self.groups = groups
@@ -58,7 +62,9 @@ package struct ProcessIdentity: Sendable, Equatable {
 
     package init?(text: String) {
         let words = text.split(whereSeparator: \.isWhitespace)
-        guard words.count == 2, let pid = Int32(words[0]), let time = UInt64(words[1]), pid > 1 else { return nil }
+        guard words.count == 2, let pid = Int32(words[0]), let time = UInt64(words[1]), pid > 1 else {
+            return nil
+        }
         self.pid = pid
         startTime = time
     }

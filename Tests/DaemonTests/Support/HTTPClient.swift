@@ -16,7 +16,11 @@ enum HTTPClient {
 
     /// Sends a request and reads the whole answer, on a thread of its own.
     static func send(
-        _ method: String = "GET", _ path: String = "/", host: String, port: UInt16, body: String = "",
+        _ method: String = "GET",
+        _ path: String = "/",
+        host: String,
+        port: UInt16,
+        body: String = "",
         timeout: Int = 60
     ) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
@@ -49,7 +53,12 @@ enum HTTPClient {
     }
 
     private static func exchange(
-        _ method: String, _ path: String, _ host: String, _ port: UInt16, _ body: String, _ timeout: Int
+        _ method: String,
+        _ path: String,
+        _ host: String,
+        _ port: UInt16,
+        _ body: String,
+        _ timeout: Int
     ) throws -> Answer {
         let fd = try connect(port: port, timeout: timeout)
         defer { close(fd) }
@@ -78,11 +87,15 @@ enum HTTPClient {
         }
         let lines = text[..<end.lowerBound].components(separatedBy: "\r\n")
         let words = lines[0].split(separator: " ")
-        guard words.count >= 2, let status = Int(words[1]) else { throw Failure(description: "bad status: \(lines[0])") }
+        guard words.count >= 2, let status = Int(words[1]) else {
+            throw Failure(description: "bad status: \(lines[0])")
+        }
         var headers: [String: String] = [:]
         for line in lines.dropFirst() {
             guard let colon = line.firstIndex(of: ":") else { continue }
-            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+            headers[line[..<colon].lowercased()] = line[line.index(after: colon)...].trimmingCharacters(
+                in: .whitespaces
+            )
         }
         var body = String(text[end.upperBound...])
         if headers["transfer-encoding"] == "chunked" { body = unchunked(body) }
@@ -93,7 +106,8 @@ enum HTTPClient {
         var rest = Array(text.utf8)[...]
         var body: [UInt8] = []
         while let end = rest.firstIndex(of: 13) {
-            guard let count = Int(String(decoding: rest[rest.startIndex..<end], as: UTF8.self), radix: 16), count > 0
+            guard let count = Int(String(decoding: rest[rest.startIndex..<end], as: UTF8.self), radix: 16),
+                count > 0
             else { break }
             let start = end + 2
             guard start + count <= rest.endIndex else { break }

@@ -63,7 +63,9 @@ final class HostFixture: Sendable {
 
     /// Runs a host with an existing folder.
     static func with(
-        _ configuration: HostConfiguration, _ folder: URL, _ body: (HostFixture) async throws -> Void
+        _ configuration: HostConfiguration,
+        _ folder: URL,
+        _ body: (HostFixture) async throws -> Void
     ) async throws {
         var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .error
@@ -97,20 +99,32 @@ final class HostFixture: Sendable {
         for (name, text) in files {
             let file = source.appending(path: name)
             try FileManager.default.createDirectory(
-                at: file.deletingLastPathComponent(), withIntermediateDirectories: true
+                at: file.deletingLastPathComponent(),
+                withIntermediateDirectories: true
             )
             try Data(text.utf8).write(to: file)
         }
         let archive = folder.appending(path: "upload-\(UUID().uuidString).tar.gz")
-        _ = try ArchiveWriter.pack(source, into: archive)
+        _ = try ArchiveWriter().pack(source, to: archive)
         try FileManager.default.removeItem(at: source)
         return Upload(name: try app.map(ApplicationID.init(validating:)), archive: archive, owner: owner)
     }
 
     func send(
-        _ method: String = "GET", _ path: String = "/", to app: String, body: String = "", timeout: Int = 60
+        _ method: String = "GET",
+        _ path: String = "/",
+        to app: String,
+        body: String = "",
+        timeout: Int = 60
     ) async throws -> HTTPClient.Answer {
-        try await HTTPClient.send(method, path, host: "\(app).localhost", port: port, body: body, timeout: timeout)
+        try await HTTPClient.send(
+            method,
+            path,
+            host: "\(app).localhost",
+            port: port,
+            body: body,
+            timeout: timeout
+        )
     }
 
     func state(of app: String) async throws -> ApplicationState {
@@ -122,7 +136,11 @@ final class HostFixture: Sendable {
         try await Self.wait("\(app) is \(state)", atMost: seconds) { try await self.state(of: app) == state }
     }
 
-    static func wait(_ what: String, atMost seconds: Int = 60, _ condition: () async throws -> Bool) async throws {
+    static func wait(
+        _ what: String,
+        atMost seconds: Int = 60,
+        _ condition: () async throws -> Bool
+    ) async throws {
         for _ in 0..<seconds * 100 {
             if try await condition() { return }
             try await Task.sleep(for: .milliseconds(10))
