@@ -1,0 +1,298 @@
+import TemporalAPI
+
+import Foundation
+import SwiftProtobuf
+
+/// Starts workflows and speaks to them.
+///
+/// ```swift
+/// let client = TemporalClient(connection: TemporalConnection(.init(host: "127.0.0.1", port: 7233)))
+/// let handle = try await client.start(Greeting.self, input: "world", options: .init(id: "greet-1", taskQueue: "hello"))
+/// print(try await handle.result())
+/// ```
+///
+/// Workflows of other SDKs are called by their names, with ``start(_:arguments:options:output:)``.
+public struct TemporalClient: Sendable {
+    public let connection: TemporalConnection
+    public let converter: DataConverter
+    /// How long a call may take with all its attempts, unless it waits for a workflow.
+    public var callTimeout: Duration = .seconds(30)
+    /// How long one request may wait at the server for something to happen; the wait goes on with the next one.
+    static let longPollTimeout: Duration = .seconds(70)
+
+    public init(connection: TemporalConnection, converter: DataConverter = DataConverter()) {
+        self.connection = connection
+        self.converter = converter
+    }
+
+    public var namespace: String { connection.namespace }
+
+    // MARK: Start
+
+    /// Starts a workflow.
+    ///
+    /// - Throws: ``WorkflowAlreadyStartedError`` where the policies in `options` do not allow the ID.
+    @discardableResult
+    public func start<Workflow: WorkflowDefinition>(
+        _ workflow: Workflow.Type,
+        input: Workflow.Input,
+        options: StartWorkflowOptions
+    ) async throws -> WorkflowHandle<Workflow.Output> {
+        try await start(
+            Workflow.name,
+            converter.payloads.encode(argument: input),
+            options,
+            output: Workflow.Output.self
+        )
+    }
+
+    /// Starts a workflow that takes no input.
+    @discardableResult
+    public func start<Workflow: WorkflowDefinition>(
+        _ workflow: Workflow.Type,
+        options: StartWorkflowOptions
+    ) async throws -> WorkflowHandle<Workflow.Output> where Workflow.Input == Nothing {
+        try await start(workflow, input: Nothing(), options: options)
+    }
+
+    /// Starts a workflow by its name, with any number of arguments.
+    @discardableResult
+    public func start<Output: Decodable & Sendable>(
+        _ workflow: String,
+        arguments: [any Encodable & Sendable] = [],
+        options: StartWorkflowOptions,
+        output: Output.Type = Nothing.self
+    ) async throws -> WorkflowHandle<Output> {
+        try await start(workflow, converter.payloads.encode(all: arguments), options, output: output)
+    }
+
+    /// Starts a workflow and waits for its result.
+    public func execute<Workflow: WorkflowDefinition>(
+        _ workflow: Workflow.Type,
+        input: Workflow.Input,
+        options: StartWorkflowOptions
+    ) async throws -> Workflow.Output {
+        try await start(workflow, input: input, options: options).result()
+    }
+
+    private func start<Output>(
+        _ name: String,
+        _ input: [APIPayload],
+        _ options: StartWorkflowOptions,
+        output: Output.Type
+    ) async throws -> WorkflowHandle<Output> {
+        let request = try await startRequest(name, input, options)
+        let response: APIStartWorkflowExecutionResponse = try await traced("StartWorkflow", name) {
+            try await call("StartWorkflowExecution", request, workflowID: options.id)
+        }
+        return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
+    }
+
+    // MARK: Signal and start
+
+    /// Sends a signal to a workflow, and starts the workflow first when it isn't running.
+    @discardableResult
+    public func signalWithStart<Workflow: WorkflowDefinition, Signal>(
+        _ workflow: Workflow.Type,
+        input: Workflow.Input,
+        options: StartWorkflowOptions,
+        signal: SignalDefinition<Signal>,
+        signalInput: Signal
+    ) async throws -> WorkflowHandle<Workflow.Output> {
+        try await signalWithStart(
+            Workflow.name,
+            converter.payloads.encode(argument: input),
+            options,
+            signal.name,
+            converter.payloads.encode(argument: signalInput)
+        )
+    }
+
+    /// Sends a signal to a workflow by names, and starts the workflow first when it isn't running.
+    @discardableResult
+    public func signalWithStart<Output: Decodable & Sendable>(
+        _ workflow: String,
+        arguments: [any Encodable & Sendable] = [],
+        options: StartWorkflowOptions,
+        signal: String,
+        signalArguments: [any Encodable & Sendable] = [],
+        output: Output.Type = Nothing.self
+    ) async throws -> WorkflowHandle<Output> {
+        try await signalWithStart(
+            workflow,
+            converter.payloads.encode(all: arguments),
+            options,
+            signal,
+            converter.payloads.encode(all: signalArguments)
+        )
+    }
+
+    private func signalWithStart<Output>(
+        _ name: String,
+        _ input: [APIPayload],
+        _ options: StartWorkflowOptions,
+        _ signal: String,
+        _ signalInput: [APIPayload]
+    ) async throws -> WorkflowHandle<Output> {
+        let start = try await startRequest(name, input, options)
+        let signalInput = try await converter.encode(signalInput)
+        let request = APISignalWithStartWorkflowExecutionRequest.with {
+            $0.namespace = start.namespace
+            $0.workflowID = start.workflowID
+            $0.workflowType = start.workflowType
+            $0.taskQueue = start.taskQueue
+            $0.identity = start.identity
+            $0.requestID = start.requestID
+            $0.signalName = signal
+            if start.hasInput { $0.input = start.input }
+            if !signalInput.isEmpty { $0.signalInput = APIPayloads(signalInput) }
+            if start.hasWorkflowExecutionTimeout {
+                $0.workflowExecutionTimeout = start.workflowExecutionTimeout
+            }
+            if start.hasWorkflowRunTimeout { $0.workflowRunTimeout = start.workflowRunTimeout }
+            if start.hasWorkflowTaskTimeout { $0.workflowTaskTimeout = start.workflowTaskTimeout }
+            $0.workflowIDReusePolicy = start.workflowIDReusePolicy
+            $0.workflowIDConflictPolicy = start.workflowIDConflictPolicy
+            if start.hasRetryPolicy { $0.retryPolicy = start.retryPolicy }
+            $0.cronSchedule = start.cronSchedule
+            if start.hasMemo { $0.memo = start.memo }
+            if start.hasSearchAttributes { $0.searchAttributes = start.searchAttributes }
+            if start.hasWorkflowStartDelay { $0.workflowStartDelay = start.workflowStartDelay }
+            if start.hasUserMetadata { $0.userMetadata = start.userMetadata }
+            if start.hasPriority { $0.priority = start.priority }
+            if start.hasHeader { $0.header = start.header }
+        }
+        let response: APISignalWithStartWorkflowExecutionResponse = try await traced(
+            "SignalWithStartWorkflow",
+            name
+        ) {
+            try await call("SignalWithStartWorkflowExecution", request, workflowID: options.id)
+        }
+        return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
+    }
+
+    // MARK: Handles
+
+    /// A handle of a workflow that was started by somebody else; of its newest run unless `runID` names one.
+    public func handle<Workflow: WorkflowDefinition>(
+        for workflow: Workflow.Type,
+        id: String,
+        runID: String? = nil
+    ) -> WorkflowHandle<Workflow.Output> {
+        WorkflowHandle(client: self, workflowID: id, runID: runID)
+    }
+
+    /// A handle of any workflow.
+    public func handle<Output: Decodable & Sendable>(
+        id: String,
+        runID: String? = nil,
+        output: Output.Type = Nothing.self
+    ) -> WorkflowHandle<Output> {
+        WorkflowHandle(client: self, workflowID: id, runID: runID)
+    }
+
+    // MARK: Visibility
+
+    /// The workflows that a query finds, in Temporal's list filter syntax, such as `WorkflowType = 'Greeting'`.
+    ///
+    /// Workflows appear in listings a moment after they start.
+    public func list(_ query: String = "", pageSize: Int = 100) -> PagedSequence<WorkflowInfo> {
+        PagedSequence { [self] token in
+            let request = APIListWorkflowExecutionsRequest.with {
+                $0.namespace = namespace
+                $0.pageSize = Int32(clamping: pageSize)
+                $0.query = query
+                $0.nextPageToken = token
+            }
+            let response: APIListWorkflowExecutionsResponse = try await call(
+                "ListWorkflowExecutions",
+                request
+            )
+            var workflows: [WorkflowInfo] = []
+            for execution in response.executions {
+                workflows.append(try await WorkflowInfo(execution, converter: converter))
+            }
+            return (workflows, response.nextPageToken)
+        }
+    }
+
+    /// How many workflows a query finds.
+    public func count(_ query: String = "") async throws -> Int {
+        let request = APICountWorkflowExecutionsRequest.with {
+            $0.namespace = namespace
+            $0.query = query
+        }
+        let response: APICountWorkflowExecutionsResponse = try await call("CountWorkflowExecutions", request)
+        return Int(response.count)
+    }
+
+    // MARK: Requests
+
+    func startRequest(
+        _ name: String,
+        _ input: [APIPayload],
+        _ options: StartWorkflowOptions
+    ) async throws -> APIStartWorkflowExecutionRequest {
+        let input = try await converter.encode(input)
+        let memo = try await converter.encode(options.memo.fields)
+        let metadata = try await options.userMetadata(by: converter)
+        return .with {
+            $0.namespace = namespace
+            $0.workflowID = options.id
+            $0.workflowType.name = name
+            $0.taskQueue.name = options.taskQueue
+            if !input.isEmpty { $0.input = APIPayloads(input) }
+            if let timeout = options.executionTimeout {
+                $0.workflowExecutionTimeout = .init(rounding: timeout)
+            }
+            if let timeout = options.runTimeout { $0.workflowRunTimeout = .init(rounding: timeout) }
+            if let timeout = options.taskTimeout { $0.workflowTaskTimeout = .init(rounding: timeout) }
+            $0.identity = connection.identity
+            $0.requestID = options.requestID ?? UUID().uuidString
+            if let policy = options.idReusePolicy {
+                $0.workflowIDReusePolicy = APIWorkflowIdReusePolicy(rawValue: policy.rawValue) ?? .unspecified
+            }
+            if let policy = options.idConflictPolicy {
+                $0.workflowIDConflictPolicy =
+                    APIWorkflowIdConflictPolicy(rawValue: policy.rawValue) ?? .unspecified
+            }
+            if let policy = options.retryPolicy { $0.retryPolicy = policy.message }
+            $0.cronSchedule = options.cronSchedule ?? ""
+            if !memo.isEmpty { $0.memo.fields = memo }
+            if !options.searchAttributes.isEmpty { $0.searchAttributes = options.searchAttributes.message }
+            if let delay = options.startDelay { $0.workflowStartDelay = .init(rounding: delay) }
+            if let metadata { $0.userMetadata = metadata }
+            if let priority = options.priority { $0.priority.priorityKey = Int32(clamping: priority) }
+            if let header = TraceHeader.current() { $0.header = header }
+        }
+    }
+
+    /// Makes a call and tells its error in the client's terms.
+    func call<Request: Message & Sendable, Response: Message & Sendable>(
+        _ method: String,
+        _ request: Request,
+        workflowID: String = "",
+        timeout: Duration? = nil,
+        retry: CallRetry = .standard
+    ) async throws -> Response {
+        do {
+            return try await connection.call(method, request, timeout: timeout ?? callTimeout, retry: retry)
+        } catch let error as RPCError {
+            throw clientError(error, workflowID: workflowID)
+        }
+    }
+
+    func clientError(_ error: RPCError, workflowID: String) -> any Error {
+        switch error.code {
+        case .alreadyExists:
+            guard let detail = error.detail(APIWorkflowExecutionAlreadyStartedFailure.self) else {
+                return error
+            }
+            return WorkflowAlreadyStartedError(workflowID: workflowID, runID: detail.runID)
+        case .notFound where !workflowID.isEmpty:
+            return WorkflowNotFoundError(workflowID: workflowID, message: error.message)
+        default:
+            return error
+        }
+    }
+}

@@ -1,0 +1,315 @@
+import TemporalAPI
+
+import Foundation
+import SwiftProtobuf
+
+extension WorkflowHandle {
+    /// Sends an update and waits for its answer.
+    ///
+    /// - Throws: ``UpdateFailedError`` when the workflow refused it or its handler threw.
+    public func update<Input, Answer>(
+        _ update: UpdateDefinition<Input, Answer>,
+        input: Input,
+        id: String? = nil
+    ) async throws -> Answer {
+        try await startUpdate(update, input: input, id: id, waitFor: .completed).result()
+    }
+
+    /// Sends an update that takes no input and waits for its answer.
+    public func update<Answer>(
+        _ update: UpdateDefinition<Nothing, Answer>,
+        id: String? = nil
+    ) async throws -> Answer {
+        try await self.update(update, input: Nothing(), id: id)
+    }
+
+    /// Sends an update by its name, with any number of arguments, and waits for its answer.
+    public func update<Answer: Decodable & Sendable>(
+        _ name: String,
+        arguments: [any Encodable & Sendable] = [],
+        as type: Answer.Type,
+        id: String? = nil
+    ) async throws -> Answer {
+        try await startUpdate(name, arguments: arguments, as: type, id: id, waitFor: .completed).result()
+    }
+
+    /// Sends an update and returns when the workflow has accepted it (or has answered it already).
+    ///
+    /// - Throws: ``UpdateFailedError`` when the workflow refused it.
+    public func startUpdate<Input, Answer>(
+        _ update: UpdateDefinition<Input, Answer>,
+        input: Input,
+        id: String? = nil,
+        waitFor stage: UpdateStage = .accepted
+    ) async throws -> UpdateHandle<Answer> {
+        try await start(update.name, client.converter.payloads.encode(argument: input), id, stage)
+    }
+
+    /// Sends an update by its name, with any number of arguments, and returns when the workflow has accepted it.
+    public func startUpdate<Answer: Decodable & Sendable>(
+        _ name: String,
+        arguments: [any Encodable & Sendable] = [],
+        as type: Answer.Type,
+        id: String? = nil,
+        waitFor stage: UpdateStage = .accepted
+    ) async throws -> UpdateHandle<Answer> {
+        try await start(name, client.converter.payloads.encode(all: arguments), id, stage)
+    }
+
+    /// A handle of an update that was sent before.
+    public func updateHandle<Answer: Decodable & Sendable>(
+        id: String,
+        as type: Answer.Type = Nothing.self
+    ) -> UpdateHandle<Answer> {
+        UpdateHandle(client: client, workflowID: workflowID, runID: runID, id: id, outcome: nil)
+    }
+
+    private func start<Answer>(
+        _ name: String,
+        _ payloads: [APIPayload],
+        _ id: String?,
+        _ stage: UpdateStage
+    ) async throws -> UpdateHandle<Answer> {
+        var request = try await client.updateRequest(
+            name,
+            payloads,
+            workflowID: workflowID,
+            id: id,
+            stage: stage
+        )
+        request.workflowExecution.runID = runID ?? ""
+        request.firstExecutionRunID = firstRunID ?? ""
+        let sent = request
+        return try await client.traced("StartWorkflowUpdate", name) {
+            while true {
+                // The server answers before the stage is reached when that takes long; the ID makes it one update.
+                do {
+                    let response: APIUpdateWorkflowExecutionResponse = try await client.call(
+                        "UpdateWorkflowExecution",
+                        sent,
+                        workflowID: workflowID,
+                        timeout: TemporalClient.longPollTimeout,
+                        retry: .longPoll
+                    )
+                    guard
+                        response.stage.rawValue >= APIUpdateWorkflowExecutionLifecycleStage.accepted.rawValue
+                    else {
+                        continue
+                    }
+                    return try await client.handle(of: sent, response)
+                } catch let error as RPCError where error.code == .deadlineExceeded {
+                    continue
+                }
+            }
+        }
+    }
+}
+
+/// How far an update has to be before a call returns.
+public enum UpdateStage: Int, Sendable {
+    /// The workflow's validator let it in.
+    case accepted = 2
+    /// Its handler has returned or thrown.
+    case completed = 3
+}
+
+/// An update that a workflow has accepted.
+public struct UpdateHandle<Answer: Decodable & Sendable>: Sendable {
+    public let client: TemporalClient
+    public let workflowID: String
+    public let runID: String?
+    public let id: String
+    let outcome: APIUpdateOutcome?
+
+    /// Waits for the answer, however long it takes.
+    ///
+    /// - Throws: ``UpdateFailedError`` when the handler threw.
+    public func result() async throws -> Answer {
+        var outcome = outcome
+        while outcome == nil {
+            let request = APIPollWorkflowExecutionUpdateRequest.with {
+                $0.namespace = client.namespace
+                $0.updateRef.workflowExecution.workflowID = workflowID
+                $0.updateRef.workflowExecution.runID = runID ?? ""
+                $0.updateRef.updateID = id
+                $0.identity = client.connection.identity
+                $0.waitPolicy.lifecycleStage = .completed
+            }
+            do {
+                let response: APIPollWorkflowExecutionUpdateResponse = try await client.call(
+                    "PollWorkflowExecutionUpdate",
+                    request,
+                    workflowID: workflowID,
+                    timeout: TemporalClient.longPollTimeout,
+                    retry: .longPoll
+                )
+                if response.hasOutcome { outcome = response.outcome }
+            } catch let error as RPCError where error.code == .deadlineExceeded {
+                continue
+            }
+        }
+        switch outcome?.value {
+        case .success(let answer):
+            let payloads = try await client.converter.decode(answer.payloads)
+            return try client.converter.payloads.decode(argument: payloads)
+        case .failure(let failure):
+            throw UpdateFailedError(
+                workflowID: workflowID,
+                updateID: id,
+                cause: try await client.converter.error(of: failure)
+            )
+        case nil:
+            return try client.converter.payloads.decode(argument: [])
+        }
+    }
+}
+
+// MARK: Update and start
+
+extension TemporalClient {
+    /// Sends an update to a workflow and starts the workflow first when it isn't running, as one step.
+    ///
+    /// - Parameters:
+    ///   - workflow: the workflow's type.
+    ///   - input: what it starts with, if it starts.
+    ///   - options: how it starts; without an ID conflict policy a running workflow is used.
+    ///   - update: the update.
+    ///   - updateInput: the update's input.
+    ///   - updateID: names the update; nil for a name that no other has.
+    ///   - stage: how far the update has to be.
+    /// - Returns: the update; ``handle(for:id:runID:)`` gives the workflow.
+    /// - Throws: ``UpdateFailedError``, ``WorkflowAlreadyStartedError`` or ``RPCError``.
+    public func updateWithStart<Workflow: WorkflowDefinition, Input, Answer>(
+        _ workflow: Workflow.Type,
+        input: Workflow.Input,
+        options: StartWorkflowOptions,
+        update: UpdateDefinition<Input, Answer>,
+        updateInput: Input,
+        updateID: String? = nil,
+        waitFor stage: UpdateStage = .accepted
+    ) async throws -> UpdateHandle<Answer> {
+        try await updateWithStart(
+            Workflow.name,
+            converter.payloads.encode(argument: input),
+            options,
+            update.name,
+            converter.payloads.encode(argument: updateInput),
+            updateID,
+            stage
+        )
+    }
+
+    /// Sends an update to a workflow by names and starts the workflow first when it isn't running, as one step.
+    public func updateWithStart<Answer: Decodable & Sendable>(
+        _ workflow: String,
+        arguments: [any Encodable & Sendable] = [],
+        options: StartWorkflowOptions,
+        update: String,
+        updateArguments: [any Encodable & Sendable] = [],
+        as type: Answer.Type,
+        updateID: String? = nil,
+        waitFor stage: UpdateStage = .accepted
+    ) async throws -> UpdateHandle<Answer> {
+        try await updateWithStart(
+            workflow,
+            converter.payloads.encode(all: arguments),
+            options,
+            update,
+            converter.payloads.encode(all: updateArguments),
+            updateID,
+            stage
+        )
+    }
+
+    private func updateWithStart<Answer>(
+        _ workflow: String,
+        _ input: [APIPayload],
+        _ options: StartWorkflowOptions,
+        _ name: String,
+        _ payloads: [APIPayload],
+        _ id: String?,
+        _ stage: UpdateStage
+    ) async throws -> UpdateHandle<Answer> {
+        var options = options
+        options.idConflictPolicy = options.idConflictPolicy ?? .useExisting
+        let start = try await startRequest(workflow, input, options)
+        let update = try await updateRequest(name, payloads, workflowID: options.id, id: id, stage: stage)
+        let request = APIExecuteMultiOperationRequest.with {
+            $0.namespace = namespace
+            $0.operations = [.with { $0.startWorkflow = start }, .with { $0.updateWorkflow = update }]
+        }
+        return try await traced("UpdateWithStartWorkflow", workflow) {
+            while true {
+                do {
+                    let response: APIExecuteMultiOperationResponse = try await connection.call(
+                        "ExecuteMultiOperation",
+                        request,
+                        timeout: Self.longPollTimeout,
+                        retry: .longPoll
+                    )
+                    let updated =
+                        response.responses.last?.updateWorkflow ?? APIUpdateWorkflowExecutionResponse()
+                    guard updated.stage.rawValue >= APIUpdateWorkflowExecutionLifecycleStage.accepted.rawValue
+                    else {
+                        continue
+                    }
+                    return try await handle(of: update, updated)
+                } catch let error as RPCError {
+                    if error.code == .deadlineExceeded { continue }
+                    throw clientError(Self.firstFailure(in: error), workflowID: options.id)
+                }
+            }
+        }
+    }
+
+    /// The operation that failed by itself, not because another did.
+    private static func firstFailure(in error: RPCError) -> RPCError {
+        guard let detail = error.detail(APIMultiOperationExecutionFailure.self) else { return error }
+        let failures = detail.statuses.filter {
+            $0.code != RPCError.Code.ok.rawValue && $0.code != RPCError.Code.aborted.rawValue
+        }
+        // A status of another type has the same fields, so its bytes are details as they are.
+        guard let first = failures.first, let code = RPCError.Code(rawValue: Int(first.code)),
+            let details: [UInt8] = try? first.serializedBytes()
+        else { return error }
+        return RPCError(code: code, message: first.message, details: details)
+    }
+
+    func updateRequest(
+        _ name: String,
+        _ payloads: [APIPayload],
+        workflowID: String,
+        id: String?,
+        stage: UpdateStage
+    ) async throws -> APIUpdateWorkflowExecutionRequest {
+        let input = try await converter.encode(payloads)
+        return .with {
+            $0.namespace = namespace
+            $0.workflowExecution.workflowID = workflowID
+            $0.waitPolicy.lifecycleStage =
+                APIUpdateWorkflowExecutionLifecycleStage(rawValue: stage.rawValue) ?? .accepted
+            $0.request.meta.updateID = id ?? UUID().uuidString
+            $0.request.meta.identity = connection.identity
+            $0.request.input.name = name
+            if !input.isEmpty { $0.request.input.args = APIPayloads(input) }
+            if let header = TraceHeader.current() { $0.request.input.header = header }
+        }
+    }
+
+    /// The handle of an accepted update; a refused one throws.
+    func handle<Answer>(
+        of request: APIUpdateWorkflowExecutionRequest,
+        _ response: APIUpdateWorkflowExecutionResponse
+    ) async throws -> UpdateHandle<Answer> {
+        let id = request.request.meta.updateID
+        let execution = response.updateRef.workflowExecution
+        let outcome = response.hasOutcome ? response.outcome : nil
+        return UpdateHandle(
+            client: self,
+            workflowID: request.workflowExecution.workflowID,
+            runID: execution.runID.isEmpty ? nil : execution.runID,
+            id: id,
+            outcome: outcome
+        )
+    }
+}
