@@ -10,7 +10,7 @@ final class AccessLogWriter: Sendable {
     private let destination: Int32
     private let ownsDestination: Bool
     private let wakeup: Int32
-    private let state = Mutex<(queue: [[UInt8]], isClosed: Bool, isRunning: Bool)>(([], false, true))
+    private let state = Mutex<(queue: [Batch], isClosed: Bool)>(([], false))
     private let dropped = Atomic<UInt64>(0)
     private let written = Atomic<UInt64>(0)
 
@@ -41,11 +41,17 @@ final class AccessLogWriter: Sendable {
 
     func drop(lines: Int) { dropped.add(UInt64(lines), ordering: .relaxed) }
 
+    /// Whole lines, and how many they are.
+    struct Batch: Sendable {
+        let bytes: [UInt8]
+        let lines: Int
+    }
+
     /// False where the queue is full: the lines are lost.
-    func enqueue(_ buffer: [UInt8]) -> Bool {
+    func enqueue(_ batch: Batch) -> Bool {
         let isTaken = state.withLock { state in
             guard !state.isClosed, state.queue.count < Self.queueLimit else { return false }
-            state.queue.append(buffer)
+            state.queue.append(batch)
             return true
         }
         if isTaken { cproxy_eventfd_signal(wakeup) }
@@ -64,25 +70,24 @@ final class AccessLogWriter: Sendable {
         while true {
             _ = poll(&wait, 1, 1000)
             cproxy_eventfd_drain(wakeup)
-            let (buffers, isClosed) = state.withLock { state in
-                let buffers = state.queue
+            let (batches, isClosed) = state.withLock { state in
+                let batches = state.queue
                 state.queue = []
-                return (buffers, state.isClosed)
+                return (batches, state.isClosed)
             }
-            for buffer in buffers { write(buffer) }
-            if isClosed && buffers.isEmpty { break }
+            for batch in batches { write(batch) }
+            if isClosed && batches.isEmpty { break }
             if isClosed { cproxy_eventfd_signal(wakeup) }
         }
         if ownsDestination { cproxy_close(destination) }
         cproxy_close(wakeup)
     }
 
-    private func write(_ buffer: [UInt8]) {
-        let lines = buffer.reduce(0) { $0 + ($1 == 10 ? 1 : 0) }
-        if cproxy_write_all(destination, buffer, buffer.count) == Int64(buffer.count) {
-            written.add(UInt64(lines), ordering: .relaxed)
+    private func write(_ batch: Batch) {
+        if cproxy_write_all(destination, batch.bytes, batch.bytes.count) == Int64(batch.bytes.count) {
+            written.add(UInt64(batch.lines), ordering: .relaxed)
         } else {
-            drop(lines: lines)
+            drop(lines: batch.lines)
         }
     }
 }
@@ -138,8 +143,12 @@ struct AccessLogBuffer {
 
     mutating func flush() {
         guard count > 0 else { return }
-        let buffer = [UInt8](UnsafeBufferPointer(start: bytes, count: count))
-        if !writer.enqueue(buffer) { writer.drop(lines: lines) }
+        let copy = [UInt8](unsafeUninitializedCapacity: count) { buffer, copied in
+            if let base = buffer.baseAddress { memcpy(base, bytes, count) }
+            copied = count
+        }
+        let batch = AccessLogWriter.Batch(bytes: copy, lines: lines)
+        if !writer.enqueue(batch) { writer.drop(lines: lines) }
         count = 0
         lines = 0
     }

@@ -16,24 +16,18 @@ struct AnswerHead {
     var nominationCount = 0
     var fieldCount = 0
 
-    init() {}
-
     /// Reads a head at the beginning of the bytes.
     ///
     /// Whatever could be understood in two ways is refused: the client then gets 502 in place of somebody
     /// else's bytes.
-    init(
-        scanning bytes: Bytes,
-        _ count: Int,
-        table: FieldTable,
-        maximumBytes: Int,
-        result: inout HeadScan
-    ) {
-        result = scan(bytes, min(count, maximumBytes), table)
-        if result == .incomplete && count >= maximumBytes { result = .refused(.headTooLarge) }
+    mutating func scan(_ bytes: Bytes, _ count: Int, table: FieldTable, maximumBytes: Int) -> HeadScan {
+        self = AnswerHead()
+        let result = scanLines(bytes, min(count, maximumBytes), table)
+        if result == .incomplete && count >= maximumBytes { return .refused(.headTooLarge) }
+        return result
     }
 
-    private mutating func scan(_ bytes: Bytes, _ count: Int, _ table: FieldTable) -> HeadScan {
+    private mutating func scanLines(_ bytes: Bytes, _ count: Int, _ table: FieldTable) -> HeadScan {
         var position = 0
         let startLine = scanStatusLine(bytes, count, &position)
         guard startLine == .complete else { return startLine }

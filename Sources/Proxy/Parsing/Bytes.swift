@@ -127,16 +127,19 @@ struct ByteWriter {
     mutating func put(number: Int) {
         if number < 0 { put(byte: 0x2D) }
         var rest = number.magnitude
-        var digits: (UInt64, UInt64, UInt64) = (0, 0, 0)
-        withUnsafeMutableBytes(of: &digits) { digits in
-            var index = digits.count
-            repeat {
-                index -= 1
-                digits[index] = UInt8(truncatingIfNeeded: rest % 10) + 0x30
-                rest /= 10
-            } while rest > 0
-            for digit in digits[index...] { put(byte: digit) }
+        var digits = 1
+        var bound: UInt = 10
+        while digits < 19 && rest >= bound {
+            bound &*= 10
+            digits &+= 1
         }
+        var index = digits
+        while index > 0 {
+            index &-= 1
+            position[index] = UInt8(truncatingIfNeeded: rest % 10) &+ 0x30
+            rest /= 10
+        }
+        position += digits
     }
 
     /// Writes the bytes as the inside of a JSON string: quotes, backslashes, control characters and everything
@@ -156,10 +159,29 @@ struct ByteWriter {
         }
     }
 
-    @inline(__always)
-    mutating func put(hex byte: UInt8) {
+    private mutating func put(hex byte: UInt8) {
         put(byte: hexDigit(byte >> 4))
         put(byte: hexDigit(byte & 15))
+    }
+
+    /// Writes 16 hexadecimal digits, eight at a time.
+    @inline(__always)
+    mutating func put(hex value: UInt64) {
+        put(hexOf: UInt32(truncatingIfNeeded: value >> 32))
+        put(hexOf: UInt32(truncatingIfNeeded: value))
+    }
+
+    @inline(__always)
+    private mutating func put(hexOf value: UInt32) {
+        // Each of the eight half bytes goes to a byte of its own, the first one lowest.
+        var digits = UInt64(value.byteSwapped)
+        digits = (digits | digits << 16) & 0x0000_FFFF_0000_FFFF
+        digits = (digits | digits << 8) & 0x00FF_00FF_00FF_00FF
+        digits = (digits >> 4 & 0x000F_000F_000F_000F) | (digits & 0x000F_000F_000F_000F) << 8
+        let letters = (digits &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        let text = digits &+ 0x3030_3030_3030_3030 &+ letters &* 0x27
+        UnsafeMutableRawPointer(position).storeBytes(of: text.littleEndian, as: UInt64.self)
+        position += 8
     }
 }
 

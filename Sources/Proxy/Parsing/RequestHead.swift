@@ -76,22 +76,17 @@ extension RequestHead {
     /// Reads a head at the beginning of the bytes.
     ///
     /// Refuses all that two readers could understand differently (RFC 9112 2.2, 5, 6.3, 11.2; RFC 9110 5.5).
-    init(
-        scanning bytes: Bytes,
-        _ count: Int,
-        table: FieldTable,
-        limits: HeadLimits,
-        result: inout HeadScan
-    ) {
-        self.init()
+    mutating func scan(_ bytes: Bytes, _ count: Int, table: FieldTable, limits: HeadLimits) -> HeadScan {
+        self = RequestHead()
         let end = min(count, limits.headBytes)
-        result = scan(bytes, end, table, limits)
+        let result = scanLines(bytes, end, table, limits)
         if result == .incomplete && count >= limits.headBytes {
-            result = .refused(targetEnd == 0 ? .targetTooLong : .headTooLarge)
+            return .refused(targetEnd == 0 ? .targetTooLong : .headTooLarge)
         }
+        return result
     }
 
-    private mutating func scan(
+    private mutating func scanLines(
         _ bytes: Bytes,
         _ count: Int,
         _ table: FieldTable,

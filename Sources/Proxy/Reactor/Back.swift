@@ -17,8 +17,8 @@ final class Back {
     /// Sending failed; what the upstream has said before is still read.
     var isUnwritable = false
     var hasServed = false
-    var input = Stash()
-    var output = Stash()
+    @exclusivity(unchecked) var input = Stash()
+    @exclusivity(unchecked) var output = Stash()
     var exchange: Exchange?
     var deadline: UInt64 = 0
     var poolIndex = 0
@@ -42,7 +42,7 @@ final class Back {
 final class UpstreamPool {
     let upstream: Upstream
     let cell: AppCell
-    var idle: [Back] = []
+    @exclusivity(unchecked) var idle: [Back] = []
     var busyCount = 0
 
     init(upstream: Upstream, cell: AppCell) {

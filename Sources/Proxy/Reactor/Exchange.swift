@@ -7,7 +7,7 @@ final class Exchange {
     /// Bytes of a request that are kept so that it can be sent again.
     static let replayLimit = 64 * 1024
 
-    var machine = ExchangeMachine(RequestHead())
+    @exclusivity(unchecked) var machine = ExchangeMachine(RequestHead())
     var front: Front?
     var back: Back?
     var pool: UpstreamPool?

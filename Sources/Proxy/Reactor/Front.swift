@@ -39,8 +39,8 @@ final class Front {
     let trustsForwardedFields: Bool
     /// Milliseconds on the loop's clock.
     var deadline: UInt64 = 0
-    var input = Stash()
-    var output = Stash()
+    @exclusivity(unchecked) var input = Stash()
+    @exclusivity(unchecked) var output = Stash()
     var exchange: Exchange?
     var requests: Int32 = 0
     var port: UInt16

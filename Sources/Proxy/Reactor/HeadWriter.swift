@@ -193,10 +193,8 @@ enum HeadWriter {
     /// 32 hexadecimal digits.
     @inline(__always)
     static func put(_ requestID: (UInt64, UInt64), into writer: inout ByteWriter) {
-        var id = (requestID.0.bigEndian, requestID.1.bigEndian)
-        withUnsafeBytes(of: &id) { bytes in
-            for byte in bytes { writer.put(hex: byte) }
-        }
+        writer.put(hex: requestID.0)
+        writer.put(hex: requestID.1)
     }
 
     /// Whether an answer's head can go out as it came, and with it everything behind it without a copy.

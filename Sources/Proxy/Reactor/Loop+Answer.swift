@@ -48,14 +48,9 @@ extension Loop {
         while true {
             let bytes = UnsafePointer(input + start)
             let count = total - start
-            var result = HeadScan.incomplete
-            let answer = AnswerHead(
-                scanning: bytes,
-                count,
-                table: answerTable,
-                maximumBytes: max(settings.head.headBytes, 64 * 1024),
-                result: &result
-            )
+            var answer = AnswerHead()
+            let maximum = max(settings.head.headBytes, 64 * 1024)
+            let result = answer.scan(bytes, count, table: answerTable, maximumBytes: maximum)
             switch result {
             case .incomplete:
                 back.input.set(bytes, count)

@@ -30,7 +30,7 @@ extension Loop {
     func start(_ exchange: Exchange, _ app: App, _ front: Front) {
         exchange.isCounted = true
         app.running.add(1, ordering: .acquiringAndReleasing)
-        if let observer = shared.observer { observer.requestStarted(makeRequest(front, input), app: app) }
+        if let told { told.started(makeRequest(front, input), app) }
     }
 
     func isOverLimit(_ exchange: Exchange, _ app: App) -> Bool {
@@ -221,16 +221,14 @@ extension Loop {
         _ exchange: Exchange,
         _ failure: UpstreamFailure
     ) -> FailureDecision {
-        var result = HeadScan.incomplete
-        head.pointee = RequestHead(
-            scanning: exchange.raw,
+        let result = head.pointee.scan(
+            exchange.raw,
             exchange.rawCount,
             table: requestTable,
-            limits: settings.head,
-            result: &result
+            limits: settings.head
         )
         guard result == .complete else { return .answer }
-        return router.failed(failure, of: upstream, request: makeRequest(front, exchange.raw))
+        return routes.failed(failure, upstream, makeRequest(front, exchange.raw))
     }
 
     /// Ends the client's connection within an answer, so that it can tell that the answer is not whole.
@@ -274,8 +272,8 @@ extension Loop {
             cell.add(.bytesOut, exchange.bytesOut)
         }
         if log != nil { logRequest(exchange, front, outcome, duration) }
-        if wasCounted, let observer = shared.observer, let app = exchange.cell?.app {
-            observer.requestEnded(
+        if wasCounted, let told, let app = exchange.cell?.app {
+            told.ended(
                 RequestSummary(
                     app: app,
                     status: exchange.status,

@@ -89,14 +89,7 @@ extension Loop {
 
     private func answerHeld(_ front: Front, _ app: App, _ ready: ReadyAnswer, _ failure: UpstreamFailure?) {
         let count = front.input.move(to: input)
-        var result = HeadScan.incomplete
-        head.pointee = RequestHead(
-            scanning: input,
-            count,
-            table: requestTable,
-            limits: settings.head,
-            result: &result
-        )
+        let result = head.pointee.scan(input, count, table: requestTable, limits: settings.head)
         guard result == .complete else { return closeFront(front) }
         respond(front, count, ready, app, outcome: failure.map { .upstreamFailed($0) })
     }

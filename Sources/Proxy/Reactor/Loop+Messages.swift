@@ -4,7 +4,7 @@ import CProxy
 extension Loop {
     func handle(_ message: LoopMessage) {
         switch message {
-        case .route(let router): self.router = router
+        case .route(let router): routes = Routes(router)
         case .adopt(let descriptor, let client, let port, let isSecure):
             adopt(descriptor: descriptor, client: client, port: port, isSecure: isSecure)
         case .retryHeld(let app): retryHeld(app)

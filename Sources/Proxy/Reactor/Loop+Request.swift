@@ -108,14 +108,7 @@ extension Loop {
                 return front.isReadable
             }
         }
-        var result = HeadScan.incomplete
-        head.pointee = RequestHead(
-            scanning: input,
-            count,
-            table: requestTable,
-            limits: settings.head,
-            result: &result
-        )
+        let result = head.pointee.scan(input, count, table: requestTable, limits: settings.head)
         switch result {
         case .complete:
             front.needsMore = false
@@ -153,7 +146,7 @@ extension Loop {
     private func takeRequest(_ front: Front, _ count: Int) {
         front.requests &+= 1
         let request = makeRequest(front, input)
-        let decision = router.route(request)
+        let decision = routes.route(request)
         switch decision {
         case .forward(let upstream): forward(front, count, upstream)
         case .hold(let app): hold(front, count, app)

@@ -20,7 +20,8 @@ final class Loop: @unchecked Sendable {
     let mailbox: Mailbox
     let epoll: Int32
 
-    var router: any Router
+    var routes: Routes
+    let told: Told?
     var isDraining = false
     var isStopped = false
     /// Nanoseconds of the monotonic clock when the current events were taken, and the same in milliseconds.
@@ -30,20 +31,20 @@ final class Loop: @unchecked Sendable {
     /// Bytes of the host name in `name`.
     var nameCount = 0
 
-    var fronts: [Front?] = []
-    var backs: [Back?] = []
+    @exclusivity(unchecked) var fronts: [Front?] = []
+    @exclusivity(unchecked) var backs: [Back?] = []
     var frontCount = 0
-    var pools: [UpstreamPool?] = []
-    var cells: [AppCell?] = []
+    @exclusivity(unchecked) var pools: [UpstreamPool?] = []
+    @exclusivity(unchecked) var cells: [AppCell?] = []
     /// Fronts that can go on without an event.
-    var queue: [Front] = []
+    @exclusivity(unchecked) var queue: [Front] = []
     /// Fronts whose upstream's backlog was full: tried again in a moment.
-    var backlogged: [Front] = []
+    @exclusivity(unchecked) var backlogged: [Front] = []
     var parked: [Int: [Front]] = [:]
-    var freeExchanges: [Exchange] = []
-    var wheel: TimerWheel
-    var dueEntries: [Int32] = []
-    var log: AccessLogBuffer?
+    @exclusivity(unchecked) var freeExchanges: [Exchange] = []
+    @exclusivity(unchecked) var wheel: TimerWheel
+    @exclusivity(unchecked) var dueEntries: [Int32] = []
+    @exclusivity(unchecked) var log: AccessLogBuffer?
     var logFlushAt: UInt64 = 0
     var listeners: [ListenerSocket] = []
     var onDrained: [@Sendable () -> Void] = []
@@ -57,11 +58,33 @@ final class Loop: @unchecked Sendable {
     private let events: UnsafeMutablePointer<cproxy_event>
     private var nextGeneration: UInt32 = 1
     private var nextSerial: UInt64 = 1
-    private var random: (UInt64, UInt64) = (0, 0)
+    @exclusivity(unchecked) private var random: (UInt64, UInt64) = (0, 0)
 
     struct ListenerSocket {
         let descriptor: Int32
         let configuration: ProxyConfiguration.Listener
+    }
+
+    /// The router as two functions: to call one does not copy it, as a value of protocol type would be.
+    final class Routes {
+        let route: (borrowing RoutedRequest) -> RouteDecision
+        let failed: (UpstreamFailure, Upstream, borrowing RoutedRequest) -> FailureDecision
+
+        init(_ router: some Router) {
+            route = { router.route($0) }
+            failed = { router.failed($0, of: $1, request: $2) }
+        }
+    }
+
+    /// The observer, likewise.
+    final class Told {
+        let started: (borrowing RoutedRequest, App) -> Void
+        let ended: (RequestSummary) -> Void
+
+        init(_ observer: some ProxyObserver) {
+            started = { observer.requestStarted($0, app: $1) }
+            ended = { observer.requestEnded($0) }
+        }
     }
 
     enum Tag: UInt64 {
@@ -73,7 +96,8 @@ final class Loop: @unchecked Sendable {
 
     init(shared: ProxyShared, router: any Router) throws {
         self.shared = shared
-        self.router = router
+        routes = Routes(router)
+        told = shared.observer.map { Told($0) }
         settings = shared.settings
         epoll = cproxy_epoll_create()
         let wakeup = cproxy_eventfd()
