@@ -43,9 +43,18 @@ static int result(int value) { return value >= 0 ? value : -errno; }
 
 int cproxy_epoll_create(void) { return result(epoll_create1(EPOLL_CLOEXEC)); }
 
-int cproxy_epoll_add_edge(int epoll, int fd, uint64_t data) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = data};
-    return result(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+static int control_edge(int epoll, int operation, int fd, uint64_t data, int wants_output) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = data};
+    if (wants_output) event.events |= EPOLLOUT;
+    return result(epoll_ctl(epoll, operation, fd, &event));
+}
+
+int cproxy_epoll_add_edge(int epoll, int fd, uint64_t data, int wants_output) {
+    return control_edge(epoll, EPOLL_CTL_ADD, fd, data, wants_output);
+}
+
+int cproxy_epoll_change_edge(int epoll, int fd, uint64_t data, int wants_output) {
+    return control_edge(epoll, EPOLL_CTL_MOD, fd, data, wants_output);
 }
 
 int cproxy_epoll_add_level(int epoll, int fd, uint64_t data) {

@@ -28,8 +28,10 @@ enum {
 enum { CPROXY_ADDRESS_TEXT = 64 };
 
 int cproxy_epoll_create(void);
-/// Registers for reading, writing and the peer's end, edge-triggered.
-int cproxy_epoll_add_edge(int epoll, int fd, uint64_t data);
+/// Registers for reading and the peer's end, and for writing if wanted; edge-triggered.
+int cproxy_epoll_add_edge(int epoll, int fd, uint64_t data, int wants_output);
+/// Changes whether writing is wanted.
+int cproxy_epoll_change_edge(int epoll, int fd, uint64_t data, int wants_output);
 /// Registers for reading, level-triggered.
 int cproxy_epoll_add_level(int epoll, int fd, uint64_t data);
 int cproxy_epoll_remove(int epoll, int fd);

@@ -17,6 +17,11 @@ final class Back {
     /// Sending failed; what the upstream has said before is still read.
     var isUnwritable = false
     var hasServed = false
+    /// Whether the kernel tells when there is room to write.
+    ///
+    /// Only while something waits to be written: a unix socket would tell of room whenever the other side has read,
+    /// which wakes the loop twice for every request.
+    var watchesOutput: Bool
     @exclusivity(unchecked) var input = Stash()
     @exclusivity(unchecked) var output = Stash()
     var exchange: Exchange?
@@ -28,6 +33,7 @@ final class Back {
         self.generation = generation
         self.pool = pool
         self.phase = phase
+        watchesOutput = phase == .connecting
     }
 
     deinit {

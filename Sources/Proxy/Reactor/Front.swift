@@ -35,6 +35,10 @@ final class Front {
     var isQueued = false
     /// Close once `output` is gone.
     var closesWhenSent = false
+    /// Whether the kernel tells when there is room to write: always for TCP, where that costs nothing; for other
+    /// sockets while something waits to be written.
+    var watchesOutput = true
+    var isTCP = true
     var isSecure: Bool
     let trustsForwardedFields: Bool
     /// Milliseconds on the loop's clock.

@@ -71,6 +71,8 @@ extension Loop {
             isSecure: isSecure,
             trustsForwardedFields: false
         )
+        front.isTCP = false
+        front.watchesOutput = false
         var client = client
         client.withUTF8 { address in
             if let base = address.baseAddress { front.setAddress(base, min(address.count, 64)) }
@@ -87,14 +89,27 @@ extension Loop {
         frontCount += 1
         shared.acceptedConnections.add(1, ordering: .relaxed)
         let open = shared.openConnections.add(1, ordering: .relaxed).newValue
-        let data = Tag.front.rawValue << 62 | UInt64(front.generation) << 32 | UInt64(front.descriptor)
-        guard cproxy_epoll_add_edge(epoll, front.descriptor, data) >= 0 else { return closeFront(front) }
+        let watches: Int32 = front.watchesOutput ? 1 : 0
+        guard cproxy_epoll_add_edge(epoll, front.descriptor, eventData(front), watches) >= 0 else {
+            return closeFront(front)
+        }
         guard open <= settings.limits.connections else {
             shared.refusedConnections.add(1, ordering: .relaxed)
             answer(front, nil, Self.tooManyConnections, keepsClient: false)
             return
         }
         setDeadline(front, after: settings.headTime)
+    }
+
+    private func eventData(_ front: Front) -> UInt64 {
+        Tag.front.rawValue << 62 | UInt64(front.generation) << 32 | UInt64(front.descriptor)
+    }
+
+    /// Asks to be told of room to write, or not any more.
+    func watchOutput(_ front: Front, _ watches: Bool) {
+        guard front.watchesOutput != watches, !front.isTCP else { return }
+        front.watchesOutput = watches
+        _ = cproxy_epoll_change_edge(epoll, front.descriptor, eventData(front), watches ? 1 : 0)
     }
 
     private static let tooManyConnections = ReadyAnswer.error(

@@ -70,6 +70,7 @@ extension Loop {
         if sent < 0 && sent != -Int(EAGAIN) { return false }
         let done = max(sent, 0)
         front.output.append(bytes + done, count - done)
+        watchOutput(front, true)
         return true
     }
 
@@ -89,6 +90,7 @@ extension Loop {
         if sent == firstCount + secondCount { return true }
         if sent < 0 && sent != -Int(EAGAIN) { return false }
         let done = max(sent, 0)
+        watchOutput(front, true)
         if done < firstCount {
             front.output.append(first + done, firstCount - done)
             front.output.append(second, secondCount)
@@ -109,6 +111,7 @@ extension Loop {
         if isBroken { return clientLeft(front) }
         front.deadline = min(nowMilliseconds &+ settings.sendTime, front.exchange?.halfClosedUntil ?? .max)
         guard front.output.isEmpty else { return }
+        watchOutput(front, false)
         if front.closesWhenSent { return finishClosing(front, hasUnread: true) }
         guard let exchange = front.exchange else {
             setDeadline(front, after: settings.idleTime)

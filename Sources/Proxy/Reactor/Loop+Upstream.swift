@@ -72,8 +72,7 @@ extension Loop {
         backs[index] = back
         pool.busyCount += 1
         pool.cell.add(.upstreamConnectionsOpened)
-        let data = Tag.back.rawValue << 62 | UInt64(back.generation) << 32 | UInt64(descriptor)
-        _ = cproxy_epoll_add_edge(epoll, descriptor, data)
+        _ = cproxy_epoll_add_edge(epoll, descriptor, eventData(back), back.watchesOutput ? 1 : 0)
         return back
     }
 
@@ -93,9 +92,27 @@ extension Loop {
         if back.phase == .connecting || !back.output.isEmpty { return back.output.append(bytes, count) }
         let sent = cproxy_send(back.descriptor, bytes, count)
         if sent == count { return }
-        if sent >= 0 { return back.output.append(bytes + sent, count - sent) }
-        if sent == -Int(EAGAIN) { return back.output.append(bytes, count) }
-        sendFailed(back)
+        guard sent >= 0 || sent == -Int(EAGAIN) else { return sendFailed(back) }
+        let done = max(sent, 0)
+        back.output.append(bytes + done, count - done)
+        watchOutput(back)
+    }
+
+    private func eventData(_ back: Back) -> UInt64 {
+        Tag.back.rawValue << 62 | UInt64(back.generation) << 32 | UInt64(back.descriptor)
+    }
+
+    /// Asks to be told of room to write; the kernel tells at once if there is some already.
+    private func watchOutput(_ back: Back) {
+        guard !back.watchesOutput else { return }
+        back.watchesOutput = true
+        _ = cproxy_epoll_change_edge(epoll, back.descriptor, eventData(back), 1)
+    }
+
+    private func unwatchOutput(_ back: Back) {
+        guard back.watchesOutput else { return }
+        back.watchesOutput = false
+        _ = cproxy_epoll_change_edge(epoll, back.descriptor, eventData(back), 0)
     }
 
     /// The upstream takes no more.
@@ -130,6 +147,7 @@ extension Loop {
         }
         if events & Events.writable != 0 && !back.output.isEmpty {
             flush(back)
+            if back.output.isEmpty { unwatchOutput(back) }
             if back.output.isEmpty, let exchange = back.exchange, let front = exchange.front {
                 if exchange.machine.answer == .tunnel { passOnEnd(exchange) }
                 readFront(front)
@@ -169,6 +187,7 @@ extension Loop {
     func keep(_ back: Back) {
         back.exchange = nil
         back.hasServed = true
+        if back.watchesOutput { unwatchOutput(back) }
         let pool = back.pool
         guard pool.idle.count < settings.limits.idleUpstreamConnections, !isDraining else {
             return closeBack(back)
