@@ -15,6 +15,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,6 +74,15 @@ int cproxy_epoll_wait(int epoll, cproxy_event *events, int capacity, int millise
         events[index].events = found[index].events;
     }
     return count;
+}
+
+int cproxy_timer(void) { return result(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)); }
+
+void cproxy_timer_set(int fd, uint64_t at_milliseconds) {
+    if (at_milliseconds == 0) at_milliseconds = 1;
+    struct itimerspec spec = {
+        .it_value = {(time_t)(at_milliseconds / 1000), (long)(at_milliseconds % 1000) * 1000000}};
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
 int cproxy_eventfd(void) { return result(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }

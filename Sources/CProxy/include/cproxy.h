@@ -38,6 +38,10 @@ int cproxy_epoll_remove(int epoll, int fd);
 /// Waits at most `milliseconds` (-1: for ever) and fills at most 256 events.
 int cproxy_epoll_wait(int epoll, cproxy_event *events, int capacity, int milliseconds);
 
+/// A timer of the monotonic clock that becomes readable when it is due.
+int cproxy_timer(void);
+void cproxy_timer_set(int fd, uint64_t at_milliseconds);
+
 int cproxy_eventfd(void);
 void cproxy_eventfd_signal(int fd);
 void cproxy_eventfd_drain(int fd);

@@ -55,6 +55,9 @@ final class Loop: @unchecked Sendable {
     let head: UnsafeMutablePointer<RequestHead>
     let requestTable: FieldTable
     let answerTable: FieldTable
+    private let timer: Int32
+    /// When `timer` is due, in milliseconds.
+    private var timerAt = UInt64.max
     private let events: UnsafeMutablePointer<cproxy_event>
     private var nextGeneration: UInt32 = 1
     private var nextSerial: UInt64 = 1
@@ -101,11 +104,12 @@ final class Loop: @unchecked Sendable {
         settings = shared.settings
         epoll = cproxy_epoll_create()
         let wakeup = cproxy_eventfd()
-        guard epoll >= 0, wakeup >= 0, cproxy_random(&random, 16) == 0 else {
+        timer = cproxy_timer()
+        guard epoll >= 0, wakeup >= 0, timer >= 0, cproxy_random(&random, 16) == 0 else {
             throw ProxyError(
                 code: .system,
-                message: "start a loop of the proxy: \(errorText(-min(epoll, wakeup)))",
-                errorNumber: -min(epoll, wakeup)
+                message: "start a loop of the proxy: \(errorText(-min(epoll, wakeup, timer)))",
+                errorNumber: -min(epoll, wakeup, timer)
             )
         }
         mailbox = Mailbox(descriptor: wakeup)
@@ -122,11 +126,13 @@ final class Loop: @unchecked Sendable {
         answerTable = FieldTable(capacity: 1000)
         events = .allocate(capacity: 256)
         if let writer = shared.log { log = AccessLogBuffer(writer: writer) }
-        _ = cproxy_epoll_add_level(epoll, wakeup, Tag.wakeup.rawValue << 62)
+        _ = cproxy_epoll_add_level(epoll, wakeup, UInt64(wakeup))
+        _ = cproxy_epoll_add_level(epoll, timer, UInt64(timer))
     }
 
     deinit {
         cproxy_close(epoll)
+        cproxy_close(timer)
         input.deallocate()
         output.deallocate()
         name.deallocate()
@@ -138,7 +144,7 @@ final class Loop: @unchecked Sendable {
     /// The thread's work: until a `stop` message.
     func run() {
         while !isStopped {
-            let count = cproxy_epoll_wait(epoll, events, 256, waitMilliseconds)
+            let count = cproxy_epoll_wait(epoll, events, 256, prepareToWait())
             now = cproxy_monotonic()
             nowMilliseconds = now / 1_000_000
             if log != nil { wallMilliseconds = cproxy_wall_milliseconds() }
@@ -158,18 +164,21 @@ final class Loop: @unchecked Sendable {
         end()
     }
 
-    private var waitMilliseconds: Int32 {
+    /// How long to wait for events: for ever, unless something goes on without one.
+    ///
+    /// Time-outs are left to one timer of the kernel's that is set rarely: a time-out given to every wait would be
+    /// programmed into the hardware for every request.
+    private func prepareToWait() -> Int32 {
         if !queue.isEmpty { return 0 }
         if !backlogged.isEmpty { return 2 }
-        var milliseconds: UInt64 = 60_000
-        if let tick = wheel.nextTick {
-            let at = tick * Self.tickMilliseconds
-            milliseconds = at > nowMilliseconds ? min(milliseconds, at - nowMilliseconds) : 0
+        var next = UInt64.max
+        if let tick = wheel.nextTick { next = tick &* Self.tickMilliseconds }
+        if log != nil && log?.count ?? 0 > 0 { next = min(next, logFlushAt) }
+        if next < timerAt {
+            timerAt = next
+            cproxy_timer_set(timer, next)
         }
-        if let log, log.count > 0 {
-            milliseconds = logFlushAt > nowMilliseconds ? min(milliseconds, logFlushAt - nowMilliseconds) : 0
-        }
-        return Int32(milliseconds)
+        return -1
     }
 
     @inline(__always)
@@ -189,7 +198,13 @@ final class Loop: @unchecked Sendable {
             }
             backEvent(back, event.events)
         case Tag.listener.rawValue: acceptAll(listenerIndex: Int(generation))
-        default: mailbox.take().forEach(handle)
+        default:
+            if descriptor == Int(timer) {
+                cproxy_eventfd_drain(timer)
+                timerAt = .max
+            } else {
+                mailbox.take().forEach(handle)
+            }
         }
     }
 
