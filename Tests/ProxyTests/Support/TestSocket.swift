@@ -127,6 +127,24 @@ final class TestSocket: @unchecked Sendable {
         return answer
     }
 
+    static func connect6(port: UInt16) throws -> TestSocket {
+        let descriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in6()
+        address.sin6_family = sa_family_t(AF_INET6)
+        address.sin6_port = port.bigEndian
+        withUnsafeMutableBytes(of: &address.sin6_addr) { $0[15] = 1 }
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in6>.size))
+            }
+        }
+        guard result == 0 else {
+            _ = Glibc.close(descriptor)
+            throw TestFailure("connect to [::1]:\(port)")
+        }
+        return TestSocket(descriptor: descriptor)
+    }
+
     static func connect(port: UInt16) throws -> TestSocket {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_in()
