@@ -1,0 +1,122 @@
+import FoundationEssentials
+import Glibc
+import NIOCore
+import Storage
+
+extension LitestreamReplicator {
+    /// Copies inside the store the files that give `position`, and tells Litestream that the local database is there.
+    ///
+    /// Litestream takes its own position from the newest file in its folder beside the database, and the replica's from
+    /// the newest single transaction in the store. So: the store gets copies up to transaction T; the folder gets a
+    /// file for T+1 that changes nothing and says that the log was read up to its header, with the log's salts; then
+    /// Litestream reads the log from there. All this is as version 0.5.17 does it; a test holds it to that.
+    package func resume(
+        _ database: ReplicatedDatabase, from old: ReplicaLocation, at position: ReplicaPosition
+    ) async throws -> ReplicaPosition {
+        try await copyReplica(old, to: database.replica, at: position.transaction)
+        let files = DatabaseFiles(path: database.path)
+        if try await localPosition(files) == position.transaction { return try await watch(database) }
+        let connection = try await fileWork("resume \(database.path)") {
+            try Self.seed(files, after: position.transaction)
+        }
+        let resumed = try await watch(database)
+        // Open until Litestream has the database, because closing the last connection would empty the log.
+        withExtendedLifetime(connection) {}
+        return resumed
+    }
+
+    private func copyReplica(_ old: ReplicaLocation, to new: ReplicaLocation, at transaction: UInt64) async throws {
+        var attempt = 0
+        while true {
+            attempt += 1
+            let objects = try await objects(of: old)
+            let plan = RestorePlan(objects, upTo: transaction)
+            guard let last = plan.last, last.maxTransaction == transaction else {
+                throw ReplicationError(
+                    .damaged, "continue \(old) as \(new): it does not hold transaction \(transaction)",
+                    lastGood: plan.last.map { RestorePoint(transaction: $0.maxTransaction, time: $0.time) })
+            }
+            // The single transaction by which Litestream knows the replica's position, where compaction left it.
+            let single = objects.first { $0.level == 0 && $0.maxTransaction == transaction }
+            let wanted = Set(plan.objects + [single].compactMap { $0 })
+            do {
+                let store = store
+                try await forEachConcurrently(Array(wanted), width: 16) { object in
+                    let name = object.key.path.dropFirst(old.prefix.path.utf8.count + 1)
+                    try await store.copy(object.key, to: try new.prefix.appending(String(name)))
+                }
+                if single == nil { try await writePosition(transaction, like: last, of: old, to: new) }
+                return
+            } catch let error as StorageError where error.code == .notFound && attempt < 5 {
+                continue  // A compaction removed a file meanwhile.
+            } catch {
+                throw storeError("continue \(old) as \(new)", error)
+            }
+        }
+    }
+
+    /// A single transaction without pages, for a replica whose last transaction is only in a compacted file. A restore
+    /// takes the compacted file before it, because that begins earlier or is at a higher level.
+    private func writePosition(
+        _ transaction: UInt64, like last: LTXObject, of old: ReplicaLocation, to new: ReplicaLocation
+    ) async throws {
+        guard var header = try await header(of: last) else {
+            throw ReplicationError(.damaged, "continue \(old): \(last.key) has no LTX header")
+        }
+        header.minTransaction = transaction
+        header.maxTransaction = transaction
+        header.flags |= LTXHeader.noChecksum
+        header.preApplyChecksum = 0
+        let level = last.key.path.split(separator: "/").dropLast().last?.count == 1 ? "0" : "0000"
+        let key = try new.prefix.appending("ltx/\(level)/\(LTXObject.name(of: transaction))")
+        try await store.put(key, .bytes(ByteBuffer(bytes: LTXFile.withoutPages(header))))
+    }
+
+    /// The last transaction in Litestream's folder beside a database that it replicated before; nil without one.
+    private func localPosition(_ files: DatabaseFiles) async throws -> UInt64? {
+        try await fileWork("look at \(files.path)") {
+            try FileSystem.names(in: files.replicationFolder + "/ltx/0").compactMap { name, _ in
+                UInt64(name.prefix(16), radix: 16)
+            }.max()
+        }
+    }
+
+    /// Begins a log and writes the file that stands for its start. The connection given back keeps the log.
+    private static func seed(_ files: DatabaseFiles, after transaction: UInt64) throws -> SendableConnection {
+        try files.removeCompanions()
+        let before = try OpenFile(files.path, flags: O_RDONLY)
+        guard let bytes = try before.read(upTo: DatabaseHeader.byteCount),
+            let header = DatabaseHeader(bytes.readableBytesView)
+        else { throw ReplicationError(.invalid, "resume \(files.path): it is no SQLite database") }
+        let connection = try SQLiteConnection(files.path, .readWrite)
+        try connection.execute("PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=normal")
+        // The database as it was replicated; where it had no log before, SQLite has just noted in its first page that
+        // it has one now, which the log that begins below repeats.
+        let pages = Int(try before.status().st_size) / header.pageSize
+        // Litestream's own table; writing to it begins the log.
+        try connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
+            INSERT INTO _litestream_seq VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET seq = seq + 1;
+            """)
+        guard let log = try OpenFile(files.log, flags: O_RDONLY).read(upTo: 32), log.readableBytes == 32,
+            let salt1 = log.getInteger(at: 16, as: UInt32.self), let salt2 = log.getInteger(at: 20, as: UInt32.self)
+        else { throw ReplicationError(.failed, "resume \(files.path): SQLite began no log") }
+        let next = transaction + 1
+        let file = LTXHeader(
+            flags: LTXHeader.noChecksum, pageSize: UInt32(header.pageSize), commit: UInt32(pages),
+            minTransaction: next, maxTransaction: next, timestamp: Int64(Date().timeIntervalSince1970 * 1000),
+            walOffset: 32, walSize: 0, walSalt1: salt1, walSalt2: salt2)
+        let folder = files.replicationFolder + "/ltx/0"
+        try FileSystem.makeFolders(folder)
+        let seed = try OpenFile("\(folder)/\(LTXObject.name(of: next))", flags: O_WRONLY | O_CREAT | O_EXCL)
+        try seed.write(ByteBuffer(bytes: LTXFile.withoutPages(file)))
+        try seed.synchronize()
+        return SendableConnection(connection: connection)
+    }
+}
+
+/// A connection that is handed from one thread to another, and used by one at a time: here only to be closed.
+private struct SendableConnection: @unchecked Sendable {
+    let connection: SQLiteConnection
+}
