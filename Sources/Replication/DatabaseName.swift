@@ -8,7 +8,11 @@ package enum DatabaseName {
         var out: [UInt8] = []
         let digits = Array("0123456789abcdef".utf8)
         for byte in path.utf8 {
-            if isPlain(byte) { out.append(byte) } else { out += [tilde, digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+            if isPlain(byte) {
+                out.append(byte)
+            } else {
+                out += [tilde, digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
         }
         return String(decoding: out, as: UTF8.self)
     }
@@ -19,7 +23,8 @@ package enum DatabaseName {
         var rest = name.utf8[...]
         while let byte = rest.popFirst() {
             if byte == tilde {
-                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
+                guard rest.count >= 2,
+                    let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
                 else { return nil }
                 out.append(value)
                 rest = rest.dropFirst(2)

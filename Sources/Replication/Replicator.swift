@@ -94,7 +94,9 @@ package protocol Replicator: Sendable {
     ///
     /// - Throws: `noReplica` when there is none; `damaged` when it can't give a sound database.
     func restore(
-        _ replica: ReplicaLocation, to path: String, at target: RestoreTarget,
+        _ replica: ReplicaLocation,
+        to path: String,
+        at target: RestoreTarget,
         progress: @escaping @Sendable (RestoreProgress) -> Void
     ) async throws -> RestoredDatabase
 
@@ -104,7 +106,9 @@ package protocol Replicator: Sendable {
     ///   - database: closed, in the state that `old` has at `position`, to be streamed to its new location.
     ///   - position: what was restored, or what `release` gave; what others may have added to `old` since is left out.
     func resume(
-        _ database: ReplicatedDatabase, from old: ReplicaLocation, at position: ReplicaPosition
+        _ database: ReplicatedDatabase,
+        from old: ReplicaLocation,
+        at position: ReplicaPosition
     ) async throws -> ReplicaPosition
 
     /// Makes `path` a copy of the newest state and keeps it up to date until it is finished or cancelled.

@@ -35,12 +35,16 @@ package struct ObjectBody: Sendable {
     func forEachPiece(pieceBytes: Int, _ body: (ByteBuffer) async throws -> Void) async throws {
         switch source {
         case .bytes(var bytes):
-            while let piece = bytes.readSlice(length: min(pieceBytes, bytes.readableBytes)), piece.readableBytes > 0 {
+            while let piece = bytes.readSlice(length: min(pieceBytes, bytes.readableBytes)),
+                piece.readableBytes > 0
+            {
                 try await body(piece)
             }
         case .file(let path):
             let file = try await blocking { try OpenFile(path, flags: O_RDONLY) }
-            while let piece = try await blocking({ try file.read(upTo: pieceBytes) }) { try await body(piece) }
+            while let piece = try await blocking({ try file.read(upTo: pieceBytes) }) {
+                try await body(piece)
+            }
         case .stream(let stream):
             for try await piece in stream where piece.readableBytes > 0 { try await body(piece) }
         }

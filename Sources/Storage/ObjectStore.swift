@@ -135,7 +135,9 @@ extension ObjectStore {
 
 /// Runs `body` for every element, at most `width` at a time; the first error cancels the rest.
 package func forEachConcurrently<Element: Sendable>(
-    _ elements: [Element], width: Int, _ body: @escaping @Sendable (Element) async throws -> Void
+    _ elements: [Element],
+    width: Int,
+    _ body: @escaping @Sendable (Element) async throws -> Void
 ) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
         var rest = elements.makeIterator()

@@ -30,7 +30,10 @@ package final class ChildProcess: Sendable {
         package var folder: String?
 
         package init(
-            executable: String, arguments: [String], environment: [String: String], folder: String? = nil
+            executable: String,
+            arguments: [String],
+            environment: [String: String],
+            folder: String? = nil
         ) {
             self.executable = executable
             self.arguments = arguments
@@ -70,11 +73,20 @@ package final class ChildProcess: Sendable {
         let started = withCStrings([command.executable] + command.arguments) { arguments in
             withCStrings(environment) { environment in
                 martlet_child_start(
-                    command.executable, arguments, environment, command.folder, null, pipe[1], pipe[1],
+                    command.executable,
+                    arguments,
+                    environment,
+                    command.folder,
+                    null,
+                    pipe[1],
+                    pipe[1],
                     { context, status in
                         guard let context else { return }
                         Unmanaged<End>.fromOpaque(context).takeRetainedValue().set(status)
-                    }, context.toOpaque(), &number)
+                    },
+                    context.toOpaque(),
+                    &number
+                )
             }
         }
         guard let started else {
@@ -206,12 +218,15 @@ private final class LineBuffer: @unchecked Sendable {
 
 /// Calls `body` with a null-ended array of C strings.
 private func withCStrings<Result>(
-    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
+    _ strings: [String],
+    _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
     var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) } + [nil]
     defer { pointers.forEach { free($0) } }
     return pointers.withUnsafeMutableBufferPointer { buffer in
-        guard let base = buffer.baseAddress else { preconditionFailure("An array with one element has an address.") }
+        guard let base = buffer.baseAddress else {
+            preconditionFailure("An array with one element has an address.")
+        }
         return body(UnsafePointer(base))
     }
 }

@@ -4,7 +4,10 @@ import Synchronization
 
 /// Runs a program to its end and gives its lines; throws when it fails.
 package func run(
-    _ executable: String, _ arguments: [String], environment: [String: String] = [:], folder: String? = nil
+    _ executable: String,
+    _ arguments: [String],
+    environment: [String: String] = [:],
+    folder: String? = nil
 ) async throws -> [String] {
     let lines = Lines()
     let process = try ChildProcess(
@@ -13,7 +16,9 @@ package func run(
     let status = await process.wait()
     // The last lines may still be on their way from the pipe to the queue that reads it.
     try await Task.sleep(for: .milliseconds(50))
-    guard status.isSuccess else { throw CommandFailure(command: executable, status: status, lines: lines.all) }
+    guard status.isSuccess else {
+        throw CommandFailure(command: executable, status: status, lines: lines.all)
+    }
     return lines.all
 }
 

@@ -6,7 +6,11 @@ import Logging
 /// A SeaweedFS server with an S3 bucket on loopback, run for as long as a test needs it.
 package struct SeaweedFS: Sendable {
     package let port: Int
-    package let credentials = S3Credentials(accessKey: "testkey", secretKey: "testsecret12345", sessionToken: nil)
+    package let credentials = S3Credentials(
+        accessKey: "testkey",
+        secretKey: "testsecret12345",
+        sessionToken: nil
+    )
     package let bucket = "dev"
     /// The process, for tests that stop it.
     package let process: ChildProcess
@@ -23,13 +27,20 @@ package struct SeaweedFS: Sendable {
 
     package func configuration(prefix: String = "") throws -> S3Configuration {
         try S3Configuration(
-            bucket: bucket, prefix: prefix, endpoint: endpoint, region: "us-east-1", style: .path,
-            credentials: credentials)
+            bucket: bucket,
+            prefix: prefix,
+            endpoint: endpoint,
+            region: "us-east-1",
+            style: .path,
+            credentials: credentials
+        )
     }
 
     /// Calls `body` with a server that is ready, and stops it afterwards.
     package static func with<Result: Sendable>(
-        folder: String, ports: [Int] = freePorts(4), _ body: (SeaweedFS) async throws -> Result
+        folder: String,
+        ports: [Int] = freePorts(4),
+        _ body: (SeaweedFS) async throws -> Result
     ) async throws -> Result {
         let process = try start(folder: folder, ports: ports)
         let server = SeaweedFS(port: ports[0], process: process)
@@ -55,11 +66,17 @@ package struct SeaweedFS: Sendable {
         let arguments = [
             "-logdir=\(folder)", "mini", "-dir=\(folder)", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-s3.port=\(ports[0])", "-s3.config=\(folder)/s3.json", "-master.port=\(ports[1])",
-            "-volume.port=\(ports[2])", "-filer.port=\(ports[3])", "-bucket=dev", "-webdav=false", "-admin.ui=false",
+            "-volume.port=\(ports[2])", "-filer.port=\(ports[3])", "-bucket=dev", "-webdav=false",
+            "-admin.ui=false",
             "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
         ]
         return try ChildProcess(
-            .init(executable: tool("weed"), arguments: arguments, environment: ["HOME": folder], folder: folder)
+            .init(
+                executable: tool("weed"),
+                arguments: arguments,
+                environment: ["HOME": folder],
+                folder: folder
+            )
         ) { _ in }
     }
 

@@ -9,7 +9,9 @@ import Testing
     @Test func `of 32 processes that create an object exactly one wins`() async throws {
         try await withTemporaryFolder { folder in
             let store = try await FolderStore(root: folder + "/store")
-            let results = try await probes(32, folder: folder) { ["race", folder + "/store", "race/key", "value \($0)"] }
+            let results = try await probes(32, folder: folder) {
+                ["race", folder + "/store", "race/key", "value \($0)"]
+            }
             #expect(results.filter { $0 == ["won"] }.count == 1)
             #expect(results.filter { $0 == ["lost"] }.count == 31)
             let winner = try #require(results.firstIndex(of: ["won"]))
@@ -22,7 +24,9 @@ import Testing
         try await withTemporaryFolder { folder in
             let store = try await FolderStore(root: folder + "/store")
             try await store.put(try ObjectKey("count"), .string("0"))
-            let results = try await probes(4, folder: folder) { _ in ["count", folder + "/store", "count", "25"] }
+            let results = try await probes(4, folder: folder) { _ in
+                ["count", folder + "/store", "count", "25"]
+            }
             #expect(results.allSatisfy { $0 == ["counted"] })
             #expect(String(buffer: try await store.get(try ObjectKey("count")).bytes(upTo: 100)) == "100")
         }
@@ -44,7 +48,8 @@ import Testing
     @Test func `a full disk is an error that says so and leaves the old object`() async throws {
         guard getuid() == 0 else { return }
         try await withTemporaryFolder { folder in
-            guard (try? await run("/bin/mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", folder])) != nil else { return }
+            guard (try? await run("/bin/mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", folder])) != nil
+            else { return }
             do {
                 let store = try await FolderStore(root: folder + "/store")
                 let key = try ObjectKey("object")
@@ -64,7 +69,9 @@ import Testing
     }
 
     @Test func `keys that would leave the folder or hide in it are refused`() async throws {
-        for path in ["", "/a", "a/", "a//b", "../a", "a/../b", "./a", "a\nb", String(repeating: "x", count: 256)] {
+        for path in [
+            "", "/a", "a/", "a//b", "../a", "a/../b", "./a", "a\nb", String(repeating: "x", count: 256),
+        ] {
             let error = #expect(throws: StorageError.self) { try ObjectKey(path) }
             #expect(error?.code == .invalid)
         }
@@ -90,7 +97,9 @@ import Testing
 
     /// Starts processes that all wait for one file, and gives what each wrote.
     private func probes(
-        _ count: Int, folder: String, _ arguments: @escaping @Sendable (Int) -> [String]
+        _ count: Int,
+        folder: String,
+        _ arguments: @escaping @Sendable (Int) -> [String]
     ) async throws -> [[String]] {
         let gate = folder + "/go"
         return try await withThrowingTaskGroup(of: (Int, [String]).self) { group in

@@ -47,7 +47,9 @@ private struct Conformance {
     }
 
     func readsBackWhatWasWritten() async throws {
-        for path in ["plain", "deep/er/key", "with space", "ünïcode/日本.db", "a+b&c=d%20?#[x]", "dots..in/.hidden"] {
+        for path in [
+            "plain", "deep/er/key", "with space", "ünïcode/日本.db", "a+b&c=d%20?#[x]", "dots..in/.hidden",
+        ] {
             let key = try ObjectKey("read/\(path)")
             let etag = try await store.put(key, .string("content of \(path)"))
             let found = try await store.get(key)
@@ -99,7 +101,11 @@ private struct Conformance {
         let expected = names.map { "list/\($0)" }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         #expect(all.map(\.key.path) == expected)
         #expect(all.first?.sizeBytes == 1)
-        #expect(try await store.listAll(prefix: "list/b/").map(\.key.path) == ["list/b/1", "list/b/2", "list/b/sub/3"])
+        #expect(
+            try await store.listAll(prefix: "list/b/").map(\.key.path) == [
+                "list/b/1", "list/b/2", "list/b/sub/3",
+            ]
+        )
         #expect(try await store.listAll(prefix: "list/nothing").isEmpty)
         var paged: [String] = []
         var after: ObjectKey?
@@ -137,11 +143,18 @@ private struct Conformance {
             try await store.get(key).write(toFile: folder + "/large")
             let content = try Data(contentsOf: URL(fileURLWithPath: folder + "/large"))
             #expect(content.count == 13_000_039)
-            #expect(content == (0..<13).reduce(into: Data()) { all, _ in all.append(contentsOf: piece.readableBytesView) })
+            #expect(
+                content
+                    == (0..<13).reduce(into: Data()) { all, _ in
+                        all.append(contentsOf: piece.readableBytesView)
+                    }
+            )
             let again = try ObjectKey("large/from file")
             try await store.put(again, .file(folder + "/large"))
             #expect(try await store.head(again)?.sizeBytes == 13_000_039)
-            await expectConditionFailed { _ = try await store.put(key, .file(folder + "/large"), if: .absent) }
+            await expectConditionFailed {
+                _ = try await store.put(key, .file(folder + "/large"), if: .absent)
+            }
         }
         struct Broken: Error {}
         let failing = AsyncThrowingStream<ByteBuffer, any Error> { continuation in
@@ -168,12 +181,16 @@ private struct Conformance {
             }
             #expect(changers.count == 1, "round \(round)")
             #expect(
-                String(buffer: try await store.get(key).bytes(upTo: 100)) == "changer \(changers.first ?? -1)")
+                String(buffer: try await store.get(key).bytes(upTo: 100)) == "changer \(changers.first ?? -1)"
+            )
         }
     }
 
     /// Those whose call did not fail because of its condition.
-    private func concurrently(_ count: Int, _ body: @escaping @Sendable (Int) async throws -> Void) async -> [Int] {
+    private func concurrently(
+        _ count: Int,
+        _ body: @escaping @Sendable (Int) async throws -> Void
+    ) async -> [Int] {
         await withTaskGroup(of: Int?.self) { group in
             for contender in 0..<count {
                 group.addTask {
@@ -186,7 +203,8 @@ private struct Conformance {
                     }
                 }
             }
-            return await group.reduce(into: []) { winners, winner in if let winner { winners.append(winner) } }
+            return await group.reduce(into: []) { winners, winner in if let winner { winners.append(winner) }
+            }
         }
     }
 

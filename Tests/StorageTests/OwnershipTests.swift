@@ -29,7 +29,8 @@ import Testing
         let durationMilliseconds = Int.random(in: 1000...20_000, using: &random)
         var machine = Machine(
             duration: .milliseconds(durationMilliseconds),
-            margin: .milliseconds(Int.random(in: 0..<durationMilliseconds / 2, using: &random)))
+            margin: .milliseconds(Int.random(in: 0..<durationMilliseconds / 2, using: &random))
+        )
         // The holder's clock runs up to 1 % slower or faster than true time, from any start.
         let rate = Double.random(in: 0.99...1.01, using: &random)
         let start = Double.random(in: 0...1e6, using: &random)
@@ -46,8 +47,13 @@ import Testing
             time = answered + Double.random(in: 0...5000, using: &random)
         }
         let record = LeaseRecord(
-            holder: "a", term: 1, renewals: 0, duration: .milliseconds(durationMilliseconds), isRevoked: true,
-            process: "p")
+            holder: "a",
+            term: 1,
+            renewals: 0,
+            duration: .milliseconds(durationMilliseconds),
+            isRevoked: true,
+            process: "p"
+        )
         let (seconds, attoseconds) = waitAfterRevoking(record).components
         let free = revokedAt + Double(seconds) * 1000 + Double(attoseconds) / 1e15
         #expect(!machine.isValid(at: holderClock(free)), "seed \(seed)")
@@ -108,7 +114,9 @@ import Testing
             let ownership = try Ownership(app: "guestbook", store: store)
             let first = try await ownership.claim(under: a, claim: "1")
             #expect(first.epoch == 1)
-            let refused = await #expect(throws: StorageError.self) { try await ownership.claim(under: b, claim: "2") }
+            let refused = await #expect(throws: StorageError.self) {
+                try await ownership.claim(under: b, claim: "2")
+            }
             #expect(refused?.code == .denied)
             #expect(refused?.message.contains("a owns it at epoch 1") == true)
             let again = try await ownership.claim(under: a, claim: "3")
@@ -165,10 +173,19 @@ import Testing
         }
     }
 
-    private func take(_ holder: String, _ store: FolderStore, _ clock: ManualClock) async throws -> Lease<ManualClock> {
+    private func take(
+        _ holder: String,
+        _ store: FolderStore,
+        _ clock: ManualClock
+    ) async throws -> Lease<ManualClock> {
         try await Lease.take(
-            holder: holder, duration: .seconds(10), margin: .seconds(1), process: "\(holder)-\(UInt64.random(in: 0 ... .max))",
-            store: store, clock: clock)
+            holder: holder,
+            duration: .seconds(10),
+            margin: .seconds(1),
+            process: "\(holder)-\(UInt64.random(in: 0 ... .max))",
+            store: store,
+            clock: clock
+        )
     }
 
     private func claims(_ body: () async throws -> Ownership.Claim) async -> Ownership.Claim? {

@@ -46,7 +46,9 @@ enum LTXFile {
         }
         guard rest.count >= 8 + 16 else { return "it is cut short" }
         crc.update(rest.dropLast(8))
-        guard bigEndian(rest.suffix(8)) == crc.value | checksumFlag else { return "its checksum does not fit its content" }
+        guard bigEndian(rest.suffix(8)) == crc.value | checksumFlag else {
+            return "its checksum does not fit its content"
+        }
         return nil
     }
 

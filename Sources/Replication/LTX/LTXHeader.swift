@@ -50,13 +50,26 @@ extension LTXHeader {
         let bytes = Array(bytes.prefix(Self.byteCount))
         guard bytes.count == Self.byteCount, bytes.starts(with: "LTX1".utf8) else { return nil }
         func number<Number: FixedWidthInteger>(_ offset: Int) -> Number {
-            bytes[offset..<offset + MemoryLayout<Number>.size].reduce(0) { $0 << 8 | Number(truncatingIfNeeded: $1) }
+            bytes[offset..<offset + MemoryLayout<Number>.size].reduce(0) {
+                $0 << 8 | Number(truncatingIfNeeded: $1)
+            }
         }
         self.init(
-            flags: number(4), pageSize: number(8), commit: number(12), minTransaction: number(16),
-            maxTransaction: number(24), timestamp: number(32), preApplyChecksum: number(40), walOffset: number(48),
-            walSize: number(56), walSalt1: number(64), walSalt2: number(68), node: number(72))
-        guard DatabaseHeader.isPageSize(Int(pageSize)), minTransaction > 0, minTransaction <= maxTransaction else {
+            flags: number(4),
+            pageSize: number(8),
+            commit: number(12),
+            minTransaction: number(16),
+            maxTransaction: number(24),
+            timestamp: number(32),
+            preApplyChecksum: number(40),
+            walOffset: number(48),
+            walSize: number(56),
+            walSalt1: number(64),
+            walSalt2: number(68),
+            node: number(72)
+        )
+        guard DatabaseHeader.isPageSize(Int(pageSize)), minTransaction > 0, minTransaction <= maxTransaction
+        else {
             return nil
         }
     }

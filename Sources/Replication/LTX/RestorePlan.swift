@@ -17,12 +17,16 @@ struct RestorePlan: Sendable, Equatable {
         var chain: [LTXObject] = []
         var reached: UInt64 = 0
         // In the order in which they begin, so that each is looked at once.
-        var rest = candidates.filter { $0.maxTransaction <= limit }.sorted { $0.minTransaction < $1.minTransaction }[...]
+        var rest = candidates.filter { $0.maxTransaction <= limit }.sorted {
+            $0.minTransaction < $1.minTransaction
+        }[...]
         var best: LTXObject?
         while true {
             while let next = rest.first, next.minTransaction <= reached + 1 {
                 rest = rest.dropFirst()
-                if next.maxTransaction > reached, best.map({ Self.isBetter(next, than: $0) }) ?? true { best = next }
+                if next.maxTransaction > reached, best.map({ Self.isBetter(next, than: $0) }) ?? true {
+                    best = next
+                }
             }
             guard let chosen = best, chosen.maxTransaction > reached else { break }
             chain.append(chosen)
@@ -41,11 +45,14 @@ struct RestorePlan: Sendable, Equatable {
         let newest = candidates.map(\.maxTransaction).max() ?? 0
         let reached = plan.last?.maxTransaction ?? 0
         guard reached == newest else {
-            let found = candidates.filter { $0.minTransaction > reached + 1 }.map(\.minTransaction).min() ?? newest
+            let found =
+                candidates.filter { $0.minTransaction > reached + 1 }.map(\.minTransaction).min() ?? newest
             throw ReplicationError(
                 .damaged,
                 "restore \(replica): its files have a gap; they reach transaction \(reached) and go on at \(found), "
-                    + "so a file was removed", lastGood: plan.last.map { RestorePoint(transaction: reached, time: $0.time) })
+                    + "so a file was removed",
+                lastGood: plan.last.map { RestorePoint(transaction: reached, time: $0.time) }
+            )
         }
         return plan
     }

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import FoundationEssentials
 import NIOCore
 import NIOHTTP1
+import Storage
 
 /// Speaks to a running Litestream over its control socket: HTTP with JSON bodies on a unix socket.
 struct LitestreamControl: Sendable {
@@ -39,11 +40,11 @@ struct LitestreamControl: Sendable {
 
     private struct Info: Decodable { let version: String }
 
-    private let client: HTTPClient
+    /// Each database has at most one call under way; more of them than this wait for a connection.
+    private let client = OwnedHTTPClient(connections: 512)
     private let base: String
 
-    init(socket: String, client: HTTPClient) {
-        self.client = client
+    init(socket: String) {
         let digits = Array("0123456789ABCDEF".utf8)
         let encoded = socket.utf8.flatMap { [UInt8(ascii: "%"), digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
         base = "http+unix://" + String(decoding: encoded, as: UTF8.self)
@@ -58,28 +59,43 @@ struct LitestreamControl: Sendable {
     /// Tells Litestream of a database. Nothing is replicated yet when it answers.
     func register(_ path: String, url: String) async throws {
         let _: Registered = try await call(
-            .POST, "/register", Path(path: path, replica_url: url), timeout: .seconds(15))
+            .POST,
+            "/register",
+            Path(path: path, replica_url: url),
+            timeout: .seconds(15)
+        )
     }
 
     /// Waits until all that was committed before is in the replica.
     func sync(_ path: String, timeoutSeconds: Int) async throws -> SyncAnswer {
         try await call(
-            .POST, "/sync", Path(path: path, wait: true, timeout: timeoutSeconds),
-            timeout: .seconds(timeoutSeconds + 5))
+            .POST,
+            "/sync",
+            Path(path: path, wait: true, timeout: timeoutSeconds),
+            timeout: .seconds(timeoutSeconds + 5)
+        )
     }
 
     /// Replicates what is left, forgets the database, and gives its last transaction.
     func unregister(_ path: String, timeoutSeconds: Int) async throws -> UInt64 {
         let answer: Unregistered = try await call(
-            .POST, "/unregister", Path(path: path, timeout: timeoutSeconds), timeout: .seconds(timeoutSeconds + 5))
+            .POST,
+            "/unregister",
+            Path(path: path, timeout: timeoutSeconds),
+            timeout: .seconds(timeoutSeconds + 5)
+        )
         return answer.txid
     }
 
     private func call<Answer: Decodable>(
-        _ method: HTTPMethod, _ name: String, _ body: Path?, timeout: Duration
+        _ method: HTTPMethod,
+        _ name: String,
+        _ body: Path?,
+        timeout: Duration
     ) async throws -> Answer {
         var request = HTTPClientRequest(url: base + name)
         request.method = method
+        request.headers.add(name: "host", value: "litestream")
         if let body {
             request.headers.add(name: "content-type", value: "application/json")
             request.body = .bytes(ByteBuffer(bytes: try JSONEncoder().encode(body)))
@@ -87,7 +103,10 @@ struct LitestreamControl: Sendable {
         let status: Int
         let bytes: ByteBuffer
         do {
-            let response = try await client.execute(request, timeout: .seconds(timeout.components.seconds))
+            let response = try await client.client.execute(
+                request,
+                timeout: .seconds(timeout.components.seconds)
+            )
             status = Int(response.status.code)
             bytes = try await response.body.collect(upTo: 1 << 20)
         } catch {
@@ -101,7 +120,10 @@ struct LitestreamControl: Sendable {
         do {
             return try JSONDecoder().decode(Answer.self, from: data)
         } catch {
-            throw Failure(status: status, message: "\(name): an answer that is not understood: \(String(buffer: bytes))")
+            throw Failure(
+                status: status,
+                message: "\(name): an answer that is not understood: \(String(buffer: bytes))"
+            )
         }
     }
 }

@@ -25,8 +25,14 @@ final class LitestreamFollower: ReplicaFollower {
         child = try ChildProcess(
             .init(
                 executable: settings.executable,
-                arguments: ["restore", "-f", "-follow-interval", interval, "-o", path, settings.url(of: replica)],
-                environment: settings.environment, folder: settings.workingFolder), output: { output.add($0) })
+                arguments: [
+                    "restore", "-f", "-follow-interval", interval, "-o", path, settings.url(of: replica),
+                ],
+                environment: settings.environment,
+                folder: settings.workingFolder
+            ),
+            output: { output.add($0) }
+        )
     }
 
     deinit { child.send(SIGKILL) }
@@ -35,8 +41,10 @@ final class LitestreamFollower: ReplicaFollower {
         get throws {
             if let status = child.status {
                 throw ReplicationError(
-                    .unavailable, "follow \(replica): litestream restore -f ended with \(status): "
-                        + output.all.suffix(3).joined(separator: " | "))
+                    .unavailable,
+                    "follow \(replica): litestream restore -f ended with \(status): "
+                        + output.all.suffix(3).joined(separator: " | ")
+                )
             }
             return readPosition()
         }
@@ -50,7 +58,9 @@ final class LitestreamFollower: ReplicaFollower {
             guard ContinuousClock.now < deadline else {
                 let found = reached.map { "\($0.transaction)" } ?? "no transaction"
                 throw ReplicationError(
-                    .unavailable, "follow \(replica): at \(found) after \(timeout), wanted \(position.transaction)")
+                    .unavailable,
+                    "follow \(replica): at \(found) after \(timeout), wanted \(position.transaction)"
+                )
             }
             try await Task.sleep(for: .milliseconds(2))
         }
@@ -64,7 +74,10 @@ final class LitestreamFollower: ReplicaFollower {
         let status = await child.stop(signal: SIGINT, grace: .seconds(10))
         let last = readPosition() ?? reached
         guard status.isSuccess else {
-            throw ReplicationError(.failed, "follow \(replica): the follower ended with \(status); restore instead")
+            throw ReplicationError(
+                .failed,
+                "follow \(replica): the follower ended with \(status); restore instead"
+            )
         }
         let files = files
         try await blocking {
@@ -81,7 +94,8 @@ final class LitestreamFollower: ReplicaFollower {
     }
 
     private func readPosition() -> ReplicaPosition? {
-        guard let file = try? OpenFile(files.followerPosition, flags: O_RDONLY), let text = try? file.read(upTo: 64)
+        guard let file = try? OpenFile(files.followerPosition, flags: O_RDONLY),
+            let text = try? file.read(upTo: 64)
         else { return nil }  // Not written yet.
         let digits = String(buffer: text).prefix { $0.isHexDigit }
         return UInt64(digits, radix: 16).map(ReplicaPosition.init)

@@ -27,8 +27,11 @@ final class LitestreamProcess: Sendable {
         self.output = output
         child = try ChildProcess(
             .init(
-                executable: settings.executable, arguments: ["replicate", "-config", file],
-                environment: settings.environment, folder: settings.workingFolder)
+                executable: settings.executable,
+                arguments: ["replicate", "-config", file],
+                environment: settings.environment,
+                folder: settings.workingFolder
+            )
         ) { line in
             output.add(line)
             // Litestream says at every start that its configuration names no databases, which is as it should be.
@@ -45,7 +48,9 @@ final class LitestreamProcess: Sendable {
                 return try await control.version()
             } catch {
                 if Task.isCancelled { throw CancellationError() }
-                guard child.status == nil, ContinuousClock.now < deadline else { throw failure("start", error) }
+                guard child.status == nil, ContinuousClock.now < deadline else {
+                    throw failure("start", error)
+                }
                 try await Task.sleep(for: .milliseconds(10))
             }
         }
@@ -54,7 +59,11 @@ final class LitestreamProcess: Sendable {
     func failure(_ action: String, _ cause: (any Error)?) -> ReplicationError {
         let ended = child.status.map { "it ended with \($0)" } ?? "it did not answer"
         let said = output.all.suffix(5).joined(separator: " | ")
-        return ReplicationError(.unavailable, "\(action) Litestream: \(ended); its last lines: \(said)", cause: cause)
+        return ReplicationError(
+            .unavailable,
+            "\(action) Litestream: \(ended); its last lines: \(said)",
+            cause: cause
+        )
     }
 }
 

@@ -6,7 +6,10 @@ import Storage
 extension LitestreamReplicator {
     /// The error with what is wrong with each file, and the newest state that was restored and found sound.
     func withLastGood(
-        _ error: ReplicationError, objects: [LTXObject], replica: ReplicaLocation, scratch: String
+        _ error: ReplicationError,
+        objects: [LTXObject],
+        replica: ReplicaLocation,
+        scratch: String
     ) async -> ReplicationError {
         var problems: [String] = []
         var good: [LTXObject] = []
@@ -28,14 +31,21 @@ extension LitestreamReplicator {
             if let point = await proven(last, replica: replica, good: good, scratch: scratch) {
                 let named = problems.isEmpty ? "" : " (\(problems.prefix(5).joined(separator: "; ")))"
                 return ReplicationError(
-                    .damaged, "\(error.message)\(named); the last good state is \(point): restore at that time",
-                    lastGood: point, cause: error.cause)
+                    .damaged,
+                    "\(error.message)\(named); the last good state is \(point): restore at that time",
+                    lastGood: point,
+                    cause: error.cause
+                )
             }
             guard last.maxTransaction > 1 else { break }
             limit = last.maxTransaction - 1
         }
         let named = problems.prefix(5).joined(separator: "; ")
-        return ReplicationError(.damaged, "\(error.message); no sound state was found (\(named))", cause: error.cause)
+        return ReplicationError(
+            .damaged,
+            "\(error.message); no sound state was found (\(named))",
+            cause: error.cause
+        )
     }
 
     /// What is wrong with a file; nil when it is sound.
@@ -58,7 +68,10 @@ extension LitestreamReplicator {
 
     /// Restores a state to a scratch file and checks it; nil when that fails.
     private func proven(
-        _ last: LTXObject, replica: ReplicaLocation, good: [LTXObject], scratch: String
+        _ last: LTXObject,
+        replica: ReplicaLocation,
+        good: [LTXObject],
+        scratch: String
     ) async -> RestorePoint? {
         let files = DatabaseFiles(path: scratch + ".proof")
         defer { try? files.removeAll() }  // Beside the database that was to be restored, whose next restore removes it.
@@ -67,12 +80,19 @@ extension LitestreamReplicator {
             let restored = try await restoreForProof(last.maxTransaction, replica: replica, to: files.path)
             return restored ? RestorePoint(transaction: last.maxTransaction, time: last.time) : nil
         } catch {
-            logger.debug("a state is not sound", metadata: ["transaction": "\(last.maxTransaction)", "error": "\(error)"])
+            logger.debug(
+                "a state is not sound",
+                metadata: ["transaction": "\(last.maxTransaction)", "error": "\(error)"]
+            )
             return nil
         }
     }
 
-    private func restoreForProof(_ transaction: UInt64, replica: ReplicaLocation, to path: String) async throws -> Bool {
+    private func restoreForProof(
+        _ transaction: UInt64,
+        replica: ReplicaLocation,
+        to path: String
+    ) async throws -> Bool {
         _ = try await restore(replica, to: path, at: .transaction(transaction)) { _ in }
         return true
     }

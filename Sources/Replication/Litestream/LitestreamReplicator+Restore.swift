@@ -15,7 +15,9 @@ extension LitestreamReplicator {
     }
 
     package func restore(
-        _ replica: ReplicaLocation, to path: String, at target: RestoreTarget,
+        _ replica: ReplicaLocation,
+        to path: String,
+        at target: RestoreTarget,
         progress: @escaping @Sendable (RestoreProgress) -> Void
     ) async throws -> RestoredDatabase {
         let files = DatabaseFiles(path: path)
@@ -45,7 +47,9 @@ extension LitestreamReplicator {
 
     /// Restores and checks. Files that a compaction removed meanwhile are looked for anew.
     private func restoreSound(
-        _ replica: ReplicaLocation, to path: String, at target: RestoreTarget,
+        _ replica: ReplicaLocation,
+        to path: String,
+        at target: RestoreTarget,
         progress: @escaping @Sendable (RestoreProgress) -> Void
     ) async throws -> RestorePoint {
         var attempt = 0
@@ -59,7 +63,8 @@ extension LitestreamReplicator {
                 guard problems.isEmpty else {
                     throw ReplicationError(
                         .damaged,
-                        "restore \(replica): the database fails its integrity check: \(problems.prefix(3).joined(separator: "; "))")
+                        "restore \(replica): the database fails its integrity check: \(problems.prefix(3).joined(separator: "; "))"
+                    )
                 }
                 return point
             } catch let error as ReplicationError where error.code == .damaged {
@@ -74,7 +79,9 @@ extension LitestreamReplicator {
     }
 
     private func restoreOnce(
-        _ plan: RestorePlan, replica: ReplicaLocation, to path: String,
+        _ plan: RestorePlan,
+        replica: ReplicaLocation,
+        to path: String,
         progress: @escaping @Sendable (RestoreProgress) -> Void
     ) async throws -> RestorePoint {
         guard let last = plan.last, let header = try await header(of: last) else {
@@ -88,16 +95,25 @@ extension LitestreamReplicator {
             child = try ChildProcess(
                 .init(
                     executable: settings.executable,
-                    arguments: ["restore", "-json", "-txid", transaction, "-o", path, settings.url(of: replica)],
-                    environment: settings.environment, folder: settings.workingFolder), output: { output.add($0) })
+                    arguments: [
+                        "restore", "-json", "-txid", transaction, "-o", path, settings.url(of: replica),
+                    ],
+                    environment: settings.environment,
+                    folder: settings.workingFolder
+                ),
+                output: { output.add($0) }
+            )
         } catch {
             throw ReplicationError(.failed, "restore \(replica)", cause: error)
         }
         let status = try await watchProgress(of: child, file: path + ".tmp", total: total, progress)
         guard status.isSuccess else {
             let said = output.all.suffix(3).joined(separator: " | ")
-            let action = "restore \(replica) at transaction \(last.maxTransaction): litestream restore ended with \(status)"
-            if said.contains("no space left") { throw ReplicationError(.full, "\(action): no space left for \(path)") }
+            let action =
+                "restore \(replica) at transaction \(last.maxTransaction): litestream restore ended with \(status)"
+            if said.contains("no space left") {
+                throw ReplicationError(.full, "\(action): no space left for \(path)")
+            }
             if Self.unreachableSigns.contains(where: said.contains) {
                 throw ReplicationError(.unavailable, "\(action): \(said)")
             }
@@ -114,7 +130,10 @@ extension LitestreamReplicator {
     ]
 
     private func watchProgress(
-        of child: ChildProcess, file: String, total: Int64, _ progress: (RestoreProgress) -> Void
+        of child: ChildProcess,
+        file: String,
+        total: Int64,
+        _ progress: (RestoreProgress) -> Void
     ) async throws -> ChildProcess.ExitStatus {
         var done: Int64 = 0
         var lastChange = ContinuousClock.now
@@ -134,7 +153,9 @@ extension LitestreamReplicator {
             if ContinuousClock.now - lastChange > settings.restoreStall {
                 await child.stop(grace: .seconds(1))
                 throw ReplicationError(
-                    .unavailable, "restore to \(file): no progress for \(settings.restoreStall), \(done) of \(total) bytes")
+                    .unavailable,
+                    "restore to \(file): no progress for \(settings.restoreStall), \(done) of \(total) bytes"
+                )
             }
         }
         return await child.wait()
@@ -146,7 +167,8 @@ extension LitestreamReplicator {
     func objects(of replica: ReplicaLocation) async throws -> [LTXObject] {
         let objects: [LTXObject]
         do {
-            objects = try await store.listAll(prefix: replica.prefix.path + "/ltx/").compactMap(LTXObject.init)
+            objects = try await store.listAll(prefix: replica.prefix.path + "/").compactMap(LTXObject.init)
+                .filter { LTXObject.replica(of: $0.key) == replica.prefix.path }
         } catch {
             throw storeError("read the replica \(replica)", error)
         }
@@ -157,7 +179,9 @@ extension LitestreamReplicator {
     }
 
     private func plan(
-        _ objects: [LTXObject], replica: ReplicaLocation, target: RestoreTarget
+        _ objects: [LTXObject],
+        replica: ReplicaLocation,
+        target: RestoreTarget
     ) async throws -> RestorePlan {
         switch target {
         case .newest: return try RestorePlan.newest(objects, replica: replica)
@@ -165,7 +189,9 @@ extension LitestreamReplicator {
             let plan = RestorePlan(objects, upTo: transaction)
             guard plan.last?.maxTransaction == transaction else {
                 throw ReplicationError(
-                    .noReplica, "restore \(replica) at transaction \(transaction): the replica does not hold that state")
+                    .noReplica,
+                    "restore \(replica) at transaction \(transaction): the replica does not hold that state"
+                )
             }
             return plan
         case .time(let time):
@@ -175,7 +201,8 @@ extension LitestreamReplicator {
                 let first = timed.map(\.time).min().map { $0.formatted(.iso8601) } ?? "nothing"
                 throw ReplicationError(
                     .noReplica,
-                    "restore \(replica) at \(time.formatted(.iso8601)): the oldest state there is of \(first)")
+                    "restore \(replica) at \(time.formatted(.iso8601)): the oldest state there is of \(first)"
+                )
             }
             return plan
         }
@@ -219,7 +246,10 @@ extension LitestreamReplicator {
 
     func hexadecimal(_ transaction: UInt64) -> String { String(LTXObject.name(of: transaction).prefix(16)) }
 
-    func fileWork<Result: Sendable>(_ action: String, _ body: @escaping @Sendable () throws -> Result) async throws
+    func fileWork<Result: Sendable>(
+        _ action: String,
+        _ body: @escaping @Sendable () throws -> Result
+    ) async throws
         -> Result
     {
         do {

@@ -11,7 +11,9 @@ extension LitestreamReplicator {
     /// file for T+1 that changes nothing and says that the log was read up to its header, with the log's salts; then
     /// Litestream reads the log from there. All this is as version 0.5.17 does it; a test holds it to that.
     package func resume(
-        _ database: ReplicatedDatabase, from old: ReplicaLocation, at position: ReplicaPosition
+        _ database: ReplicatedDatabase,
+        from old: ReplicaLocation,
+        at position: ReplicaPosition
     ) async throws -> ReplicaPosition {
         try await copyReplica(old, to: database.replica, at: position.transaction)
         let files = DatabaseFiles(path: database.path)
@@ -25,7 +27,11 @@ extension LitestreamReplicator {
         return resumed
     }
 
-    private func copyReplica(_ old: ReplicaLocation, to new: ReplicaLocation, at transaction: UInt64) async throws {
+    private func copyReplica(
+        _ old: ReplicaLocation,
+        to new: ReplicaLocation,
+        at transaction: UInt64
+    ) async throws {
         var attempt = 0
         while true {
             attempt += 1
@@ -33,8 +39,10 @@ extension LitestreamReplicator {
             let plan = RestorePlan(objects, upTo: transaction)
             guard let last = plan.last, last.maxTransaction == transaction else {
                 throw ReplicationError(
-                    .damaged, "continue \(old) as \(new): it does not hold transaction \(transaction)",
-                    lastGood: plan.last.map { RestorePoint(transaction: $0.maxTransaction, time: $0.time) })
+                    .damaged,
+                    "continue \(old) as \(new): it does not hold transaction \(transaction)",
+                    lastGood: plan.last.map { RestorePoint(transaction: $0.maxTransaction, time: $0.time) }
+                )
             }
             // The single transaction by which Litestream knows the replica's position, where compaction left it.
             let single = objects.first { $0.level == 0 && $0.maxTransaction == transaction }
@@ -58,7 +66,10 @@ extension LitestreamReplicator {
     /// A single transaction without pages, for a replica whose last transaction is only in a compacted file. A restore
     /// takes the compacted file before it, because that begins earlier or is at a higher level.
     private func writePosition(
-        _ transaction: UInt64, like last: LTXObject, of old: ReplicaLocation, to new: ReplicaLocation
+        _ transaction: UInt64,
+        like last: LTXObject,
+        of old: ReplicaLocation,
+        to new: ReplicaLocation
     ) async throws {
         guard var header = try await header(of: last) else {
             throw ReplicationError(.damaged, "continue \(old): \(last.key) has no LTX header")
@@ -67,8 +78,7 @@ extension LitestreamReplicator {
         header.maxTransaction = transaction
         header.flags |= LTXHeader.noChecksum
         header.preApplyChecksum = 0
-        let level = last.key.path.split(separator: "/").dropLast().last?.count == 1 ? "0" : "0000"
-        let key = try new.prefix.appending("ltx/\(level)/\(LTXObject.name(of: transaction))")
+        let key = try new.prefix.appending("\(last.singlesFolder)/\(LTXObject.name(of: transaction))")
         try await store.put(key, .bytes(ByteBuffer(bytes: LTXFile.withoutPages(header))))
     }
 
@@ -89,7 +99,9 @@ extension LitestreamReplicator {
             let header = DatabaseHeader(bytes.readableBytesView)
         else { throw ReplicationError(.invalid, "resume \(files.path): it is no SQLite database") }
         let connection = try SQLiteConnection(files.path, .readWrite)
-        try connection.execute("PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=normal")
+        try connection.execute(
+            "PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0; PRAGMA synchronous=normal"
+        )
         // The database as it was replicated; where it had no log before, SQLite has just noted in its first page that
         // it has one now, which the log that begins below repeats.
         let pages = Int(try before.status().st_size) / header.pageSize
@@ -98,15 +110,25 @@ extension LitestreamReplicator {
             """
             CREATE TABLE IF NOT EXISTS _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER);
             INSERT INTO _litestream_seq VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET seq = seq + 1;
-            """)
+            """
+        )
         guard let log = try OpenFile(files.log, flags: O_RDONLY).read(upTo: 32), log.readableBytes == 32,
-            let salt1 = log.getInteger(at: 16, as: UInt32.self), let salt2 = log.getInteger(at: 20, as: UInt32.self)
+            let salt1 = log.getInteger(at: 16, as: UInt32.self),
+            let salt2 = log.getInteger(at: 20, as: UInt32.self)
         else { throw ReplicationError(.failed, "resume \(files.path): SQLite began no log") }
         let next = transaction + 1
         let file = LTXHeader(
-            flags: LTXHeader.noChecksum, pageSize: UInt32(header.pageSize), commit: UInt32(pages),
-            minTransaction: next, maxTransaction: next, timestamp: Int64(Date().timeIntervalSince1970 * 1000),
-            walOffset: 32, walSize: 0, walSalt1: salt1, walSalt2: salt2)
+            flags: LTXHeader.noChecksum,
+            pageSize: UInt32(header.pageSize),
+            commit: UInt32(pages),
+            minTransaction: next,
+            maxTransaction: next,
+            timestamp: Int64(Date().timeIntervalSince1970 * 1000),
+            walOffset: 32,
+            walSize: 0,
+            walSalt1: salt1,
+            walSalt2: salt2
+        )
         let folder = files.replicationFolder + "/ltx/0"
         try FileSystem.makeFolders(folder)
         let seed = try OpenFile("\(folder)/\(LTXObject.name(of: next))", flags: O_WRONLY | O_CREAT | O_EXCL)

@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import FoundationEssentials
 import Glibc
 package import Logging
@@ -18,7 +17,6 @@ package actor LitestreamReplicator: Replicator {
     let settings: LitestreamSettings
     let store: any ObjectStore
     let logger: Logger
-    private let client: HTTPClient
     private let control: LitestreamControl
     private let socket: String
     private var watched: [String: Watched] = [:]
@@ -41,11 +39,12 @@ package actor LitestreamReplicator: Replicator {
         self.settings = settings
         self.store = store
         self.logger = logger
-        client = HTTPClient(eventLoopGroupProvider: .singleton)
         let wanted = "\(settings.stateFolder)/litestream.sock"
         // The address of a unix socket holds 107 bytes.
-        socket = wanted.utf8.count <= 100 ? wanted : "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
-        control = LitestreamControl(socket: socket, client: client)
+        socket =
+            wanted.utf8.count <= 100
+            ? wanted : "/tmp/martlet-\(getpid())-\(UInt32.random(in: 0 ... .max)).sock"
+        control = LitestreamControl(socket: socket)
     }
 
     // MARK: - The process
@@ -71,7 +70,7 @@ package actor LitestreamReplicator: Replicator {
             // Cancellation ends the pause; the loop's condition sees it.
             try? await Task.sleep(for: min(.seconds(5), .milliseconds(50) * (1 << min(failures, 8))))
         }
-        await close()
+        close()
         withExtendedLifetime(lock) {}
     }
 
@@ -84,10 +83,13 @@ package actor LitestreamReplicator: Replicator {
             if !version.contains(LitestreamProcess.expectedVersion) {
                 logger.warning(
                     "Litestream has another version than the one that is supported",
-                    metadata: ["version": "\(version)", "supported": "\(LitestreamProcess.expectedVersion)"])
+                    metadata: ["version": "\(version)", "supported": "\(LitestreamProcess.expectedVersion)"]
+                )
             }
             // Registrations live in Litestream's memory only.
-            for entry in watched.values { try await control.register(entry.database.path, url: url(entry.database)) }
+            for entry in watched.values {
+                try await control.register(entry.database.path, url: url(entry.database))
+            }
         } catch {
             await process.child.stop(grace: .seconds(1))
             throw error
@@ -111,18 +113,19 @@ package actor LitestreamReplicator: Replicator {
             let lock = try OpenFile("\(folder)/lock", flags: O_RDWR | O_CREAT)
             guard try lock.lock(LOCK_EX | LOCK_NB) else {
                 throw ReplicationError(
-                    .invalid, "replicate with the state in \(folder): another process does; stop it or use another folder")
+                    .invalid,
+                    "replicate with the state in \(folder): another process does; stop it or use another folder"
+                )
             }
             return lock
         }
     }
 
-    private func close() async {
-        for path in watched.keys { fail(path, ReplicationError(.unavailable, "replicate \(path): replication was stopped")) }
-        watched = [:]
-        do { try await client.shutdown() } catch {
-            logger.debug("closing the control socket failed", metadata: ["error": "\(error)"])
+    private func close() {
+        for path in watched.keys {
+            fail(path, ReplicationError(.unavailable, "replicate \(path): replication was stopped"))
         }
+        watched = [:]
     }
 
     private func fail(_ path: String, _ error: ReplicationError) {
@@ -143,11 +146,14 @@ package actor LitestreamReplicator: Replicator {
             guard known == database else {
                 throw ReplicationError(
                     .invalid,
-                    "watch \(database.path) to \(database.replica): it is watched to \(known.replica); release it first")
+                    "watch \(database.path) to \(database.replica): it is watched to \(known.replica); release it first"
+                )
             }
         } else {
             watched[database.path] = Watched(
-                database: database, syncs: SyncCoalescer(limit: settings.waitersPerDatabase))
+                database: database,
+                syncs: SyncCoalescer(limit: settings.waitersPerDatabase)
+            )
             if isReady { try await register(database) }
         }
         return try await sync(database)
@@ -157,7 +163,8 @@ package actor LitestreamReplicator: Replicator {
         try await withCheckedThrowingContinuation { continuation in
             guard var entry = watched[database.path], entry.database == database else {
                 return continuation.resume(
-                    throwing: ReplicationError(.invalid, "replicate \(database.path): it is not watched"))
+                    throwing: ReplicationError(.invalid, "replicate \(database.path): it is not watched")
+                )
             }
             if let superseded = entry.superseded { return continuation.resume(throwing: superseded) }
             switch entry.syncs.ask(continuation) {
@@ -169,7 +176,10 @@ package actor LitestreamReplicator: Replicator {
             case .refuse:
                 continuation.resume(
                     throwing: ReplicationError(
-                        .unavailable, "replicate \(database.path): \(settings.waitersPerDatabase) wait already"))
+                        .unavailable,
+                        "replicate \(database.path): \(settings.waitersPerDatabase) wait already"
+                    )
+                )
             }
         }
     }
@@ -228,7 +238,8 @@ package actor LitestreamReplicator: Replicator {
                     throw ReplicationError(
                         .superseded,
                         "replicate \(database.path) to \(database.replica): the replica is at transaction "
-                            + "\(answer.replicated_txid), this database at \(answer.txid): another host writes to it")
+                            + "\(answer.replicated_txid), this database at \(answer.txid): another host writes to it"
+                    )
                 }
                 return ReplicaPosition(transaction: answer.txid)
             } catch let failure as LitestreamControl.Failure {
@@ -244,11 +255,17 @@ package actor LitestreamReplicator: Replicator {
         }
     }
 
-    private func waitUntilReady(before deadline: ContinuousClock.Instant, _ database: ReplicatedDatabase) async throws {
+    private func waitUntilReady(
+        before deadline: ContinuousClock.Instant,
+        _ database: ReplicatedDatabase
+    ) async throws {
         while !isReady {
             guard ContinuousClock.now < deadline else {
                 throw ReplicationError(
-                    .unavailable, "replicate \(database.path): Litestream is not running", cause: lastFailure)
+                    .unavailable,
+                    "replicate \(database.path): Litestream is not running",
+                    cause: lastFailure
+                )
             }
             try await Task.sleep(for: .milliseconds(10))
         }
@@ -283,7 +300,9 @@ package actor LitestreamReplicator: Replicator {
         // Litestream opens a database by a URI in which these three are not taken as they are.
         guard !path.contains(where: { "?#%".contains($0) }) else {
             throw ReplicationError(
-                .invalid, "watch \(path): a database with ?, # or % in its path can't be replicated; rename it")
+                .invalid,
+                "watch \(path): a database with ?, # or % in its path can't be replicated; rename it"
+            )
         }
     }
 }

@@ -24,7 +24,9 @@ package struct DatabaseFiles: Sendable, Hashable {
 
     /// Removes all that lies beside the database. What is left beside a restored database would corrupt it.
     package func removeCompanions() throws {
-        for file in [log, logIndex, journal, followerPosition, followerPosition + ".tmp"] { try FileSystem.remove(file) }
+        for file in [log, logIndex, journal, followerPosition, followerPosition + ".tmp"] {
+            try FileSystem.remove(file)
+        }
         try Self.removeFolder(replicationFolder)
     }
 
@@ -37,7 +39,11 @@ package struct DatabaseFiles: Sendable, Hashable {
     /// Removes a folder with all that is in it; one that is not there is no error.
     package static func removeFolder(_ path: String) throws {
         for (name, isFolder) in try FileSystem.names(in: path) {
-            if isFolder { try removeFolder("\(path)/\(name)") } else { try FileSystem.remove("\(path)/\(name)") }
+            if isFolder {
+                try removeFolder("\(path)/\(name)")
+            } else {
+                try FileSystem.remove("\(path)/\(name)")
+            }
         }
         guard rmdir(path) == 0 || errno == ENOENT else {
             throw ReplicationError(.failed, "remove \(path): \(String(cString: strerror(errno)))")

@@ -40,7 +40,8 @@ package final class SQLiteConnection {
         var values: [String] = []
         while true {
             switch sqlite3_step(statement) {
-            case SQLITE_ROW: values.append(sqlite3_column_text(statement, 0).map { String(cString: $0) } ?? "")
+            case SQLITE_ROW:
+                values.append(sqlite3_column_text(statement, 0).map { String(cString: $0) } ?? "")
             case SQLITE_DONE: return values
             default: throw error(query)
             }

@@ -23,13 +23,16 @@ extension FolderStore {
 
         /// Visits what is under `path`: empty, or a key's first components with a slash at the end.
         mutating func visit(_ path: String) throws {
-            var names = try FileSystem.names(in: "\(root)/\(path)").map { $0.isFolder ? $0.name + "/" : $0.name }
+            var names = try FileSystem.names(in: "\(root)/\(path)").map {
+                $0.isFolder ? $0.name + "/" : $0.name
+            }
             names.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
             for name in names where !(path.isEmpty && FolderStore.isReserved(String(name.dropLast()))) {
                 guard found.count < wanted else { return }
                 let candidate = path + name
                 if name.hasSuffix("/") {
-                    let mayMatch = candidate.utf8.starts(with: prefix.utf8) || prefix.utf8.starts(with: candidate.utf8)
+                    let mayMatch =
+                        candidate.utf8.starts(with: prefix.utf8) || prefix.utf8.starts(with: candidate.utf8)
                     guard mayMatch, !isWhollyBefore(candidate) else { continue }
                     try visit(candidate)
                 } else if candidate.utf8.starts(with: prefix.utf8) {
@@ -46,7 +49,8 @@ extension FolderStore {
             guard lstat("\(root)/\(path)", &status) == 0 else { return }  // Removed meanwhile.
             guard status.st_mode & S_IFMT == S_IFREG else { return }
             found.append(
-                ObjectInfo(key: key, sizeBytes: Int64(status.st_size), modified: status.modified, etag: nil))
+                ObjectInfo(key: key, sizeBytes: Int64(status.st_size), modified: status.modified, etag: nil)
+            )
         }
 
         private func isWhollyBefore(_ folder: String) -> Bool {
@@ -62,7 +66,8 @@ func reportingFileErrors<Result>(_ action: String, _ body: () async throws -> Re
         return try await body()
     } catch let error as FileError {
         switch error.number {
-        case ENOENT, ENOTDIR: throw StorageError(.notFound, "\(action): there is no such object", cause: error)
+        case ENOENT, ENOTDIR:
+            throw StorageError(.notFound, "\(action): there is no such object", cause: error)
         case ENOSPC, EDQUOT: throw StorageError(.full, "\(action): no space left", cause: error)
         case EACCES, EPERM, EROFS: throw StorageError(.denied, "\(action): not permitted", cause: error)
         case EISDIR, EEXIST:

@@ -34,7 +34,8 @@ package final class FolderStore: ObjectStore {
         }
     }
 
-    package func put(_ key: ObjectKey, _ body: ObjectBody, if condition: WriteCondition) async throws -> ETag {
+    package func put(_ key: ObjectKey, _ body: ObjectBody, if condition: WriteCondition) async throws -> ETag
+    {
         let target = try path(of: key)
         return try await reportingFileErrors("write \(key)") {
             let partial = try await blocking { try self.makePartialFile() }
@@ -59,7 +60,9 @@ package final class FolderStore: ObjectStore {
             try await blocking {
                 let file = try OpenFile(path, flags: O_RDONLY)
                 let status = try file.status()
-                guard status.st_mode & S_IFMT == S_IFREG else { throw FileError("open", path, number: ENOENT) }
+                guard status.st_mode & S_IFMT == S_IFREG else {
+                    throw FileError("open", path, number: ENOENT)
+                }
                 let etag = try Self.etag(of: file)
                 let size = Int64(status.st_size)
                 let wanted = (range ?? 0..<size).clamped(to: 0..<size)
@@ -80,8 +83,11 @@ package final class FolderStore: ObjectStore {
                     let status = try file.status()
                     guard status.st_mode & S_IFMT == S_IFREG else { return nil }
                     return ObjectInfo(
-                        key: key, sizeBytes: Int64(status.st_size), modified: status.modified,
-                        etag: try Self.etag(of: file))
+                        key: key,
+                        sizeBytes: Int64(status.st_size),
+                        modified: status.modified,
+                        etag: try Self.etag(of: file)
+                    )
                 }
             }
         } catch let error as StorageError where error.code == .notFound {
@@ -93,7 +99,8 @@ package final class FolderStore: ObjectStore {
         let path = try path(of: key)
         try await act("remove", key.path) {
             try self.withLock(of: key) {
-                do { try FileSystem.remove(path) } catch let error as FileError where error.number == ENOTDIR { return }
+                do { try FileSystem.remove(path) } catch let error as FileError where error.number == ENOTDIR
+                { return }
                 try? FileSystem.synchronizeFolder(of: path)  // Fails only where the folder has gone as well.
                 self.removeEmptyFolders(above: path)
             }
@@ -116,7 +123,9 @@ package final class FolderStore: ObjectStore {
                     try copy.synchronize()
                 }
                 try self.withLock(of: target) {
-                    try self.retryingMissingFolders(of: targetPath) { try FileSystem.rename(name, to: targetPath) }
+                    try self.retryingMissingFolders(of: targetPath) {
+                        try FileSystem.rename(name, to: targetPath)
+                    }
                     try FileSystem.synchronizeFolder(of: targetPath)
                 }
             }
@@ -136,7 +145,10 @@ package final class FolderStore: ObjectStore {
     // MARK: - Writing
 
     private func publish(
-        _ partial: OpenFile, as target: String, key: ObjectKey, if condition: WriteCondition
+        _ partial: OpenFile,
+        as target: String,
+        key: ObjectKey,
+        if condition: WriteCondition
     ) throws {
         try withLock(of: key) {
             switch condition {
@@ -151,7 +163,9 @@ package final class FolderStore: ObjectStore {
                 guard current == expected else {
                     let found = current.map { "version \($0)" } ?? "nothing"
                     throw StorageError(
-                        .conditionFailed, "write \(key): expected version \(expected), found \(found)")
+                        .conditionFailed,
+                        "write \(key): expected version \(expected), found \(found)"
+                    )
                 }
                 try FileSystem.rename(partial.path, to: target)
             }
@@ -160,7 +174,8 @@ package final class FolderStore: ObjectStore {
     }
 
     /// Runs `body`, again when a folder was missing: it is made, and may be removed by others at any time.
-    private func retryingMissingFolders<Result>(of path: String, _ body: () throws -> Result) throws -> Result {
+    private func retryingMissingFolders<Result>(of path: String, _ body: () throws -> Result) throws -> Result
+    {
         for _ in 0..<100 {
             do {
                 return try body()
@@ -195,7 +210,9 @@ package final class FolderStore: ObjectStore {
             // A file that has gone meanwhile, or that this process may not open, is another's.
             guard let file = try? OpenFile("\(partialFolder)/\(name)", flags: O_RDONLY) else { continue }
             // Young files may belong to a writer that has not locked them yet, or to a copy.
-            guard try file.status().st_ctim.tv_sec < minuteAgo, try file.lock(LOCK_EX | LOCK_NB) else { continue }
+            guard try file.status().st_ctim.tv_sec < minuteAgo, try file.lock(LOCK_EX | LOCK_NB) else {
+                continue
+            }
             try FileSystem.remove(file.path)
         }
     }
@@ -217,7 +234,11 @@ package final class FolderStore: ObjectStore {
         return ETag(hex(hash.finalize()))
     }
 
-    private func act(_ action: String, _ subject: String, _ body: @escaping @Sendable () throws -> Void) async throws {
+    private func act(
+        _ action: String,
+        _ subject: String,
+        _ body: @escaping @Sendable () throws -> Void
+    ) async throws {
         try await reportingFileErrors("\(action) \(subject)") { try await blocking(body) }
     }
 }

@@ -3,7 +3,9 @@ package import NIOCore
 import NIOPosix
 
 /// Runs a call that blocks on files or locks on a thread of NIO's pool.
-package func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+package func blocking<Result: Sendable>(
+    _ body: @escaping @Sendable () throws -> Result
+) async throws -> Result {
     try await NIOThreadPool.singleton.runIfActive(body)
 }
 
@@ -123,7 +125,9 @@ package enum FileSystem {
         switch errno {
         case EEXIST: return
         case ENOENT:
-            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { throw FileError("make", path) }
+            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
+                throw FileError("make", path)
+            }
             try makeFolders(String(path[..<slash]))
             guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw FileError("make", path) }
             try synchronizeFolder(of: path)

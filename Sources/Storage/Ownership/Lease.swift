@@ -17,7 +17,9 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
     }
 
     /// Where a holder's lease is kept.
-    package static func key(of holder: String) throws -> ObjectKey { try ObjectKey("hosts/\(holder)/lease.json") }
+    package static func key(of holder: String) throws -> ObjectKey {
+        try ObjectKey("hosts/\(holder)/lease.json")
+    }
 
     /// Takes the lease of `holder` at the next term.
     ///
@@ -26,13 +28,23 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
     ///
     /// - Throws: `StorageError`; `conditionFailed` when another process took it at the same moment.
     package static func take(
-        holder: String, duration: Duration, margin: Duration, process: String, store: any ObjectStore, clock: LeaseClock
+        holder: String,
+        duration: Duration,
+        margin: Duration,
+        process: String,
+        store: any ObjectStore,
+        clock: LeaseClock
     ) async throws -> Lease {
         let record = StoredRecord<LeaseRecord>(key: try key(of: holder), store: store)
         let previous = try await record.read()
         let value = LeaseRecord(
-            holder: holder, term: (previous?.value.term ?? 0) + 1, renewals: 0, duration: duration, isRevoked: false,
-            process: process)
+            holder: holder,
+            term: (previous?.value.term ?? 0) + 1,
+            renewals: 0,
+            duration: duration,
+            isRevoked: false,
+            process: process
+        )
         var machine = LeaseMachine<LeaseClock.Instant>(duration: duration, margin: margin)
         let sent = clock.now
         let version = try await record.write(value, replacing: previous?.etag)
@@ -79,7 +91,11 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
             }
         } catch let error as StorageError where error.code == .conditionFailed || error.code == .notFound {
             state.withLock { $0.machine.refused() }
-            throw StorageError(.conditionFailed, "renew the lease of \(holder), term \(term): it was revoked", cause: error)
+            throw StorageError(
+                .conditionFailed,
+                "renew the lease of \(holder), term \(term): it was revoked",
+                cause: error
+            )
         }
     }
 
@@ -107,7 +123,9 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
     /// - Returns: the term that is over; nil when the holder never had a lease.
     /// - Throws: `conditionFailed` when the holder kept changing it, which shows that it lives: try again.
     package static func revoke(
-        holder: String, store: any ObjectStore, clock: LeaseClock
+        holder: String,
+        store: any ObjectStore,
+        clock: LeaseClock
     ) async throws -> Int? {
         let record = StoredRecord<LeaseRecord>(key: try key(of: holder), store: store)
         var failures = 0

@@ -21,7 +21,12 @@ package struct LeaseRecord: Codable, Sendable, Hashable {
     package var duration: Duration { .milliseconds(durationMilliseconds) }
 
     package init(
-        holder: String, term: Int, renewals: Int, duration: Duration, isRevoked: Bool, process: String
+        holder: String,
+        term: Int,
+        renewals: Int,
+        duration: Duration,
+        isRevoked: Bool,
+        process: String
     ) {
         self.holder = holder
         self.term = term

@@ -42,21 +42,29 @@ package struct Ownership: Sendable {
     /// - Parameter ended: leases, by holder, whose terms up to the given one were revoked and waited out.
     /// - Throws: `denied` when a living owner has it, naming it; `conditionFailed` when another claim came first.
     package func claim<LeaseClock>(
-        under lease: Lease<LeaseClock>, ended: [String: Int] = [:], claim identifier: String
+        under lease: Lease<LeaseClock>,
+        ended: [String: Int] = [:],
+        claim identifier: String
     ) async throws -> Claim {
         let previous = try await record.read()
         if let owner = previous?.value { try refuseUnlessFree(owner, for: lease.holder, ended: ended) }
         try lease.check()
         let value = OwnerRecord(
-            epoch: (previous?.value.epoch ?? 0) + 1, holder: lease.holder, term: lease.term, isReleased: false,
-            claim: identifier)
+            epoch: (previous?.value.epoch ?? 0) + 1,
+            holder: lease.holder,
+            term: lease.term,
+            isReleased: false,
+            claim: identifier
+        )
         do {
             let version = try await record.write(value, replacing: previous?.etag)
             return Claim(record: value, etag: version.etag)
         } catch let error as StorageError where error.code == .conditionFailed {
             throw StorageError(
-                .conditionFailed, "claim epoch \(value.epoch) of \(app) for \(lease.holder): another claim came first",
-                cause: error)
+                .conditionFailed,
+                "claim epoch \(value.epoch) of \(app) for \(lease.holder): another claim came first",
+                cause: error
+            )
         }
     }
 
@@ -75,7 +83,9 @@ package struct Ownership: Sendable {
     package func verify(_ claim: Claim) async throws {
         guard let owner = try await current(), owner != claim.record else { return }
         throw StorageError(
-            .denied, "act as owner of \(app) at epoch \(claim.epoch): \(owner.holder) has epoch \(owner.epoch)")
+            .denied,
+            "act as owner of \(app) at epoch \(claim.epoch): \(owner.holder) has epoch \(owner.epoch)"
+        )
     }
 
     private func refuseUnlessFree(_ owner: OwnerRecord, for holder: String, ended: [String: Int]) throws {
@@ -84,6 +94,7 @@ package struct Ownership: Sendable {
         throw StorageError(
             .denied,
             "claim \(app) for \(holder): \(owner.holder) owns it at epoch \(owner.epoch) under term \(owner.term) of its "
-                + "lease; revoke that lease and wait, or let it release the app")
+                + "lease; revoke that lease and wait, or let it release the app"
+        )
     }
 }

@@ -27,9 +27,16 @@ package struct StoredRecord<Value: Codable & Sendable>: Sendable {
         }
         let bytes = try await object.bytes(upTo: Self.limitBytes)
         do {
-            return Version(value: try JSONDecoder().decode(Value.self, from: Data(bytes.readableBytesView)), etag: etag)
+            return Version(
+                value: try JSONDecoder().decode(Value.self, from: Data(bytes.readableBytesView)),
+                etag: etag
+            )
         } catch {
-            throw StorageError(.corrupt, "read \(key) in \(store.location): it is not the record expected", cause: error)
+            throw StorageError(
+                .corrupt,
+                "read \(key) in \(store.location): it is not the record expected",
+                cause: error
+            )
         }
     }
 

@@ -11,20 +11,28 @@ package enum HTTPDate {
         let fields = text.split { !($0.isLetter || $0.isNumber || $0 == ".") }
         guard text.first?.isNumber != true else {
             let joined = text.split { "-T:Z".contains($0) }
-            guard joined.count == 6, text.hasSuffix("Z"), let year = Int(joined[0]), let month = Int(joined[1]),
+            guard joined.count == 6, text.hasSuffix("Z"), let year = Int(joined[0]),
+                let month = Int(joined[1]),
                 let day = Int(joined[2]), let hour = Int(joined[3]), let minute = Int(joined[4]),
                 let second = Double(joined[5])
             else { return nil }
             return date(year, month, day, hour, minute, second)
         }
-        guard fields.count >= 7, let day = Int(fields[1]), let month = months.firstIndex(of: String(fields[2])),
-            let year = Int(fields[3]), let hour = Int(fields[4]), let minute = Int(fields[5]), let second = Int(fields[6])
+        guard fields.count >= 7, let day = Int(fields[1]),
+            let month = months.firstIndex(of: String(fields[2])),
+            let year = Int(fields[3]), let hour = Int(fields[4]), let minute = Int(fields[5]),
+            let second = Int(fields[6])
         else { return nil }
         return date(year, month + 1, day, hour, minute, Double(second))
     }
 
     private static func date(
-        _ year: Int, _ month: Int, _ day: Int, _ hour: Int, _ minute: Int, _ second: Double
+        _ year: Int,
+        _ month: Int,
+        _ day: Int,
+        _ hour: Int,
+        _ minute: Int,
+        _ second: Double
     ) -> Date? {
         guard (1...12).contains(month), (1...31).contains(day), (0...24).contains(hour) else { return nil }
         let days = daysSince1970(year: year, month: month, day: day)

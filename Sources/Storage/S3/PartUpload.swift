@@ -26,7 +26,9 @@ actor PartUpload {
         let identifier = try await start()
         guard sending.count < Self.partLimit else {
             throw StorageError(
-                .invalid, "write \(key): more than \(Self.partLimit) parts of \(store.configuration.partBytes) bytes")
+                .invalid,
+                "write \(key): more than \(Self.partLimit) parts of \(store.configuration.partBytes) bytes"
+            )
         }
         let number = sending.count + 1
         // The parts on their way end with this upload: complete() and abort() wait for each of them.
@@ -41,7 +43,8 @@ actor PartUpload {
         var parts = ""
         for (index, task) in sending.enumerated() {
             let etag = try await task.value
-            parts += "<Part><PartNumber>\(index + 1)</PartNumber><ETag>\(XMLReader.escaped(etag.value))</ETag></Part>"
+            parts +=
+                "<Part><PartNumber>\(index + 1)</PartNumber><ETag>\(XMLReader.escaped(etag.value))</ETag></Part>"
         }
         return try await store.completeUpload(of: key, upload: try await start(), parts: parts, if: condition)
     }
@@ -64,15 +67,24 @@ actor PartUpload {
 
 extension S3Store {
     func startUpload(of key: ObjectKey) async throws -> String {
-        let request = S3Request(method: .POST, key: key, query: [("uploads", "")], action: "start to write \(key)")
+        let request = S3Request(
+            method: .POST,
+            key: key,
+            query: [("uploads", "")],
+            action: "start to write \(key)"
+        )
         let text = try await client.send(request).text()
         guard let identifier = XMLReader.parse(text)?["UploadId"], !identifier.isEmpty else {
-            throw StorageError(.unexpected, "\(request.action): \(location) answered without an upload's identifier")
+            throw StorageError(
+                .unexpected,
+                "\(request.action): \(location) answered without an upload's identifier"
+            )
         }
         return identifier
     }
 
-    func sendPart(_ number: Int, of key: ObjectKey, upload: String, _ bytes: ByteBuffer) async throws -> ETag {
+    func sendPart(_ number: Int, of key: ObjectKey, upload: String, _ bytes: ByteBuffer) async throws -> ETag
+    {
         var request = S3Request(method: .PUT, key: key, action: "write part \(number) of \(key)")
         request.query = [("partNumber", "\(number)"), ("uploadId", upload)]
         request.body = bytes
@@ -80,7 +92,10 @@ extension S3Store {
     }
 
     func completeUpload(
-        of key: ObjectKey, upload: String, parts: String, if condition: WriteCondition
+        of key: ObjectKey,
+        upload: String,
+        parts: String,
+        if condition: WriteCondition
     ) async throws -> ETag {
         var request = S3Request(method: .POST, key: key, action: "finish writing \(key)")
         request.query = [("uploadId", upload)]
@@ -99,12 +114,18 @@ extension S3Store {
 
     func abortUpload(of key: ObjectKey, upload: String) async {
         let request = S3Request(
-            method: .DELETE, key: key, query: [("uploadId", upload)], action: "give up writing \(key)")
+            method: .DELETE,
+            key: key,
+            query: [("uploadId", upload)],
+            action: "give up writing \(key)"
+        )
         // A task of its own, because the caller is often being cancelled; the store's retry policy bounds it.
         await Task {
             do { _ = try await client.send(request, accepting: [404]) } catch {
                 logger.notice(
-                    "parts of an upload stay in the object store", metadata: ["key": "\(key)", "error": "\(error)"])
+                    "parts of an upload stay in the object store",
+                    metadata: ["key": "\(key)", "error": "\(error)"]
+                )
             }
         }.value
     }
@@ -112,7 +133,10 @@ extension S3Store {
     /// Copies by parts, as S3 requires above 5 GB.
     func copyInParts(_ source: ObjectKey, to target: ObjectKey, partBytes: Int64) async throws {
         guard let info = try await head(source), info.sizeBytes > 0 else {
-            throw StorageError(.notFound, "copy \(source) to \(target): there is no such object, or it is empty")
+            throw StorageError(
+                .notFound,
+                "copy \(source) to \(target): there is no such object, or it is empty"
+            )
         }
         let upload = try await startUpload(of: target)
         do {
@@ -123,12 +147,14 @@ extension S3Store {
                 var request = S3Request(method: .PUT, key: target, action: "copy part \(number) of \(source)")
                 request.query = [("partNumber", "\(number)"), ("uploadId", upload)]
                 request.headers = [
-                    ("x-amz-copy-source", copySource(source)), ("x-amz-copy-source-range", "bytes=\(start)-\(end)"),
+                    ("x-amz-copy-source", copySource(source)),
+                    ("x-amz-copy-source-range", "bytes=\(start)-\(end)"),
                 ]
                 guard let etag = XMLReader.parse(try await client.send(request).text())?["ETag"] else {
                     throw StorageError(.unexpected, "\(request.action): \(location) answered without an ETag")
                 }
-                parts += "<Part><PartNumber>\(number)</PartNumber><ETag>\(XMLReader.escaped(etag))</ETag></Part>"
+                parts +=
+                    "<Part><PartNumber>\(number)</PartNumber><ETag>\(XMLReader.escaped(etag))</ETag></Part>"
                 number += 1
             }
             _ = try await completeUpload(of: target, upload: upload, parts: parts, if: .always)

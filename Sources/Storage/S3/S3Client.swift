@@ -35,7 +35,7 @@ struct S3Response: Sendable {
 /// Signs and sends requests, and tries again what may succeed later.
 final class S3Client: Sendable {
     let configuration: S3Configuration
-    private let client: HTTPClient
+    private let client: OwnedHTTPClient
     private let logger: Logger
     /// How far the server's clock is ahead, learned from a refused request.
     private let clockSkew = Mutex<TimeInterval>(0)
@@ -43,11 +43,7 @@ final class S3Client: Sendable {
     init(configuration: S3Configuration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
-        var settings = HTTPClient.Configuration()
-        settings.redirectConfiguration = .disallow
-        settings.timeout = .init(connect: .seconds(5), read: .seconds(30))
-        settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
-        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)
+        client = OwnedHTTPClient(connections: 64)
     }
 
     func shutdown() async throws { try await client.shutdown() }
@@ -67,21 +63,29 @@ final class S3Client: Sendable {
                 let status = Int(response.status.code)
                 if status < 300 || accepting.contains(status) {
                     return S3Response(
-                        status: status, headers: response.headers, body: response.body,
-                        wasRetriedBlindly: wasRetriedBlindly)
+                        status: status,
+                        headers: response.headers,
+                        body: response.body,
+                        wasRetriedBlindly: wasRetriedBlindly
+                    )
                 }
                 let text = String(buffer: (try? await response.body.collect(upTo: 1 << 20)) ?? ByteBuffer())
                 let failure = S3Failure(status: status, body: text)
                 problem = failure.error(action: request.action, location: configuration.host)
                 mayRetry = failure.isTransient
-                if failure.code == "RequestTimeTooSkewed", learnSkew(from: response.headers) { mayRetry = true }
+                if failure.code == "RequestTimeTooSkewed", learnSkew(from: response.headers) {
+                    mayRetry = true
+                }
                 if status >= 500 { wasRetriedBlindly = true }
             } catch let error as CancellationError {
                 throw error
             } catch {
                 if Task.isCancelled { throw CancellationError() }
                 problem = StorageError(
-                    .unavailable, "\(request.action): \(configuration.host) did not answer", cause: error)
+                    .unavailable,
+                    "\(request.action): \(configuration.host) did not answer",
+                    cause: error
+                )
                 mayRetry = true
                 wasRetriedBlindly = true
             }
@@ -89,8 +93,11 @@ final class S3Client: Sendable {
             guard mayRetry, failures < policy.attempts else { throw problem }
             logger.debug(
                 "retrying a request to the object store",
-                metadata: ["action": "\(request.action)", "failures": "\(failures)", "reason": "\(problem)"])
-            try await Task.sleep(for: policy.wait(afterFailures: failures, fraction: Double.random(in: 0...1)))
+                metadata: ["action": "\(request.action)", "failures": "\(failures)", "reason": "\(problem)"]
+            )
+            try await Task.sleep(
+                for: policy.wait(afterFailures: failures, fraction: Double.random(in: 0...1))
+            )
         }
     }
 
@@ -106,18 +113,25 @@ final class S3Client: Sendable {
         let signer = S3Signer(credentials: configuration.credentials, region: configuration.region)
         let date = configuration.now().addingTimeInterval(clockSkew.withLock { $0 })
         let signed = signer.headers(
-            method: request.method.rawValue, path: encoded, query: request.query,
+            method: request.method.rawValue,
+            path: encoded,
+            query: request.query,
             headers: request.headers + [("host", configuration.host)],
-            payloadHash: SHA256.hexDigest(request.body), date: date)
-        let address = "\(configuration.scheme)://\(configuration.host)\(encoded)\(query.isEmpty ? "" : "?" + query)"
+            payloadHash: SHA256.hexDigest(request.body),
+            date: date
+        )
+        let address =
+            "\(configuration.scheme)://\(configuration.host)\(encoded)\(query.isEmpty ? "" : "?" + query)"
         var message = HTTPClientRequest(url: address)
         message.method = request.method
-        for (name, value) in request.headers + signed { message.headers.replaceOrAdd(name: name, value: value) }
+        for (name, value) in request.headers + signed {
+            message.headers.replaceOrAdd(name: name, value: value)
+        }
         if request.body.readableBytes > 0 || [.PUT, .POST].contains(request.method) {
             message.body = .bytes(request.body)
         }
         let timeout = configuration.requestTimeout + .seconds(request.body.readableBytes >> 18)
-        return try await client.execute(message, timeout: .init(timeout))
+        return try await client.client.execute(message, timeout: .init(timeout))
     }
 
     private func learnSkew(from headers: HTTPHeaders) -> Bool {
@@ -161,7 +175,10 @@ struct S3Failure {
             default: .unavailable
             }
         let reason = [code, detail].filter { !$0.isEmpty }.joined(separator: ": ")
-        return StorageError(kind, "\(action): \(location) answered \(status)\(reason.isEmpty ? "" : " (\(reason))")")
+        return StorageError(
+            kind,
+            "\(action): \(location) answered \(status)\(reason.isEmpty ? "" : " (\(reason))")"
+        )
     }
 }
 

@@ -33,7 +33,11 @@ package struct S3Configuration: Sendable {
     /// - Parameter endpoint: `http://host:port` or `https://host`; nil means Amazon's own for the region.
     /// - Throws: `StorageError` with the code `invalid`.
     package init(
-        bucket: String, prefix: String = "", endpoint: String?, region: String, style: Style?,
+        bucket: String,
+        prefix: String = "",
+        endpoint: String?,
+        region: String,
+        style: Style?,
         credentials: S3Credentials
     ) throws {
         let endpoint = endpoint ?? "https://s3.\(region).amazonaws.com"
@@ -56,14 +60,16 @@ package struct S3Configuration: Sendable {
         self.scheme = String(parts[0])
         self.authority = authority
         self.region = region
-        self.style = style ?? (authority.hasSuffix(".amazonaws.com") && !bucket.contains(".") ? .virtualHost : .path)
+        self.style =
+            style ?? (authority.hasSuffix(".amazonaws.com") && !bucket.contains(".") ? .virtualHost : .path)
         self.credentials = credentials
     }
 
     var host: String { style == .path ? authority : "\(bucket).\(authority)" }
 
     private static func isBucketByte(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+            || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
             || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "-")
     }
 }

@@ -18,8 +18,13 @@ final class S3Content: @unchecked Sendable {
     private static let resumptionLimit = 5
 
     init(
-        store: S3Store, key: ObjectKey, info: ObjectInfo, body: HTTPClientResponse.Body, start: Int64,
-        length: Int64?, expectedHash: String?
+        store: S3Store,
+        key: ObjectKey,
+        info: ObjectInfo,
+        body: HTTPClientResponse.Body,
+        start: Int64,
+        length: Int64?,
+        expectedHash: String?
     ) {
         self.store = store
         self.key = key
@@ -49,21 +54,31 @@ final class S3Content: @unchecked Sendable {
 
     private func finish() throws -> ByteBuffer? {
         if let remaining, remaining != 0 {
-            throw StorageError(.corrupt, "read \(key) from \(store.location): it ended \(remaining) bytes early")
+            throw StorageError(
+                .corrupt,
+                "read \(key) from \(store.location): it ended \(remaining) bytes early"
+            )
         }
         if let expectedHash, expectedHash != hex(hash.finalize()) {
             throw StorageError(
-                .corrupt, "read \(key) from \(store.location): its content is not what was written (SHA-256 differs)")
+                .corrupt,
+                "read \(key) from \(store.location): its content is not what was written (SHA-256 differs)"
+            )
         }
         return nil
     }
 
     private func resume(after error: any Error) async throws {
         guard let remaining, remaining > 0, resumptions < Self.resumptionLimit else {
-            throw StorageError(.unavailable, "read \(key) from \(store.location): the connection broke", cause: error)
+            throw StorageError(
+                .unavailable,
+                "read \(key) from \(store.location): the connection broke",
+                cause: error
+            )
         }
         resumptions += 1
         let range = offset..<(offset + remaining)
-        iterator = try await store.open(key, range: range, matching: info.etag).response.body.makeAsyncIterator()
+        iterator = try await store.open(key, range: range, matching: info.etag).response.body
+            .makeAsyncIterator()
     }
 }

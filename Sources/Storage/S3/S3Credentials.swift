@@ -18,14 +18,18 @@ package struct S3Credentials: Sendable, Hashable, CustomStringConvertible, Custo
         func required(_ name: String) throws -> String {
             guard let value = environment[name], !value.isEmpty else {
                 throw StorageError(
-                    .invalid, "credentials for S3: \(name) is not set; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+                    .invalid,
+                    "credentials for S3: \(name) is not set; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                )
             }
             return value
         }
         let token = environment["AWS_SESSION_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
         self.init(
-            accessKey: try required("AWS_ACCESS_KEY_ID"), secretKey: try required("AWS_SECRET_ACCESS_KEY"),
-            sessionToken: token)
+            accessKey: try required("AWS_ACCESS_KEY_ID"),
+            secretKey: try required("AWS_SECRET_ACCESS_KEY"),
+            sessionToken: token
+        )
     }
 
     package var description: String { "S3 credentials \(accessKey.prefix(4))…" }

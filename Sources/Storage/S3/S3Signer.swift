@@ -16,7 +16,11 @@ struct S3Signer {
     ///   - headers: those that go with the request and are to be signed, with lower-case names; `host` among them.
     ///   - payloadHash: the SHA-256 of the body in hexadecimal.
     func headers(
-        method: String, path: String, query: [(String, String)], headers: [(String, String)], payloadHash: String,
+        method: String,
+        path: String,
+        query: [(String, String)],
+        headers: [(String, String)],
+        payloadHash: String,
         date: Date
     ) -> [(String, String)] {
         let stamp = Self.timestamp(date)
@@ -25,7 +29,8 @@ struct S3Signer {
         let signed = (headers + added).sorted { $0.0 < $1.0 }
         let names = signed.map(\.0).joined(separator: ";")
         let canonical = [
-            method, path, Self.canonicalQuery(query), signed.map { "\($0.0):\(Self.trimmed($0.1))\n" }.joined(), names,
+            method, path, Self.canonicalQuery(query),
+            signed.map { "\($0.0):\(Self.trimmed($0.1))\n" }.joined(), names,
             payloadHash,
         ].joined(separator: "\n")
         let scope = "\(stamp.prefix(8))/\(region)/s3/aws4_request"
@@ -44,7 +49,8 @@ struct S3Signer {
         for byte in text.utf8 {
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
+                UInt8(ascii: "_"),
                 UInt8(ascii: "~"):
                 out.append(byte)
             case UInt8(ascii: "/") where keepingSlashes: out.append(byte)

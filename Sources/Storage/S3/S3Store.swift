@@ -31,7 +31,8 @@ package final class S3Store: ObjectStore {
         try await client.shutdown()
     }
 
-    package func put(_ key: ObjectKey, _ body: ObjectBody, if condition: WriteCondition) async throws -> ETag {
+    package func put(_ key: ObjectKey, _ body: ObjectBody, if condition: WriteCondition) async throws -> ETag
+    {
         var pieces = ByteBuffer()
         let upload = PartUpload(store: self, key: key, condition: condition)
         do {
@@ -60,8 +61,14 @@ package final class S3Store: ObjectStore {
         if range == nil { expected = response.headers.first(name: Self.checksumHeader) }
         let length = response.headers.first(name: "content-length").flatMap { Int64($0) }
         let content = S3Content(
-            store: self, key: key, info: info, body: response.body, start: range?.lowerBound ?? 0, length: length,
-            expectedHash: expected)
+            store: self,
+            key: key,
+            info: info,
+            body: response.body,
+            start: range?.lowerBound ?? 0,
+            length: length,
+            expectedHash: expected
+        )
         return StoredObject(info: info, content: ObjectContent { try await content.next() })
     }
 
@@ -132,10 +139,14 @@ package final class S3Store: ObjectStore {
 
     /// Opens a whole object or a range of it; `matching` makes sure that it is still the same version.
     func open(
-        _ key: ObjectKey, range: Range<Int64>?, matching etag: ETag?
+        _ key: ObjectKey,
+        range: Range<Int64>?,
+        matching etag: ETag?
     ) async throws -> (response: S3Response, info: ObjectInfo) {
         var request = S3Request(method: .GET, key: key, action: "read \(key)")
-        if let range { request.headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")) }
+        if let range {
+            request.headers.append(("range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)"))
+        }
         if let etag { request.headers.append(("if-match", etag.value)) }
         let response = try await client.send(request)
         return (response, try info(of: key, response.headers))
@@ -148,7 +159,11 @@ package final class S3Store: ObjectStore {
         return StoredObject(info: info, content: ObjectContent { nil })
     }
 
-    private func putWhole(_ key: ObjectKey, _ bytes: ByteBuffer, if condition: WriteCondition) async throws -> ETag {
+    private func putWhole(
+        _ key: ObjectKey,
+        _ bytes: ByteBuffer,
+        if condition: WriteCondition
+    ) async throws -> ETag {
         var request = S3Request(method: .PUT, key: key, body: bytes, action: "write \(key)")
         request.headers = Self.headers(for: condition)
         request.headers.append((Self.checksumHeader, SHA256.hexDigest(bytes)))
@@ -174,7 +189,8 @@ package final class S3Store: ObjectStore {
     private func info(of key: ObjectKey, _ headers: HTTPHeaders) throws -> ObjectInfo {
         let total = headers.first(name: "content-range")?.split(separator: "/").last.flatMap { Int64($0) }
         let size = total ?? headers.first(name: "content-length").flatMap { Int64($0) } ?? 0
-        let modified = headers.first(name: "last-modified").flatMap(HTTPDate.parse) ?? Date(timeIntervalSince1970: 0)
+        let modified =
+            headers.first(name: "last-modified").flatMap(HTTPDate.parse) ?? Date(timeIntervalSince1970: 0)
         let etag = try etag(in: headers, action: "look at \(key)")
         return ObjectInfo(key: key, sizeBytes: size, modified: modified, etag: etag)
     }

@@ -1,0 +1,22 @@
+package import AsyncHTTPClient
+import Dispatch
+import NIOCore
+
+/// An HTTP client whose connections close when the last reference goes, unless they were closed before.
+package final class OwnedHTTPClient: Sendable {
+    package let client: HTTPClient
+
+    /// - Parameter connections: at most about this many to one host.
+    package init(connections: Int) {
+        var settings = HTTPClient.Configuration()
+        settings.redirectConfiguration = .disallow
+        settings.timeout = .init(connect: .seconds(5), read: .seconds(60))
+        settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
+        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)
+    }
+
+    // The client itself stays until its connections have closed.
+    deinit { client.shutdown(queue: .global()) { _ in } }
+
+    package func shutdown() async throws { try await client.shutdown() }
+}
