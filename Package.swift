@@ -25,6 +25,8 @@ let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metri
 let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
 // The ingress: a reactor without dependencies, and TLS with HTTP/2 in front of the same routing.
@@ -76,7 +78,11 @@ let daemon: [Target] = [
         dependencies: ["Archive", "Control", "CSandbox", "Proxy", grdb, crypto, logging, lifecycle],
         swiftSettings: strict
     ),
-    .testTarget(name: "DaemonTests", dependencies: ["Archive", "Control", "Daemon", "CSandbox", "Proxy", logging], swiftSettings: strict),
+    .testTarget(
+        name: "DaemonTests",
+        dependencies: ["Archive", "Control", "Daemon", "CSandbox", "Proxy", logging],
+        swiftSettings: strict
+    ),
 ]
 
 // Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.
@@ -84,6 +90,52 @@ let archive: [Target] = [
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Archive", dependencies: ["CZlib"], swiftSettings: strict),
     .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
+]
+
+// Storage: object stores, records with one writer, and databases that are replicated to them.
+let storage: [Target] = [
+    .target(name: "CSupervision"),
+    .target(name: "Supervision", dependencies: ["CSupervision"], swiftSettings: strict),
+    .target(
+        name: "Storage",
+        dependencies: [nioCore, nioPosix, nioHTTP1, logging, crypto, asyncHTTPClient],
+        swiftSettings: strict
+    ),
+    .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+    .target(
+        name: "Replication",
+        dependencies: [
+            "CSQLite", "Storage", "Supervision", nioCore, nioHTTP1, logging, asyncHTTPClient,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "StorageTestSupport",
+        dependencies: ["Replication", "Storage", "Supervision", logging],
+        path: "Tests/StorageTestSupport",
+        swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "StorageProbe",
+        dependencies: ["Storage", nioCore],
+        path: "Tests/StorageProbe",
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "SupervisionTests",
+        dependencies: ["StorageTestSupport", "Supervision"],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "ReplicationTests",
+        dependencies: ["Replication", "Storage", "StorageTestSupport", "Supervision", logging, nioCore],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "StorageTests",
+        dependencies: ["Storage", "StorageProbe", "StorageTestSupport", "Supervision", logging, nioCore],
+        swiftSettings: strict
+    ),
 ]
 
 let package = Package(
@@ -99,7 +151,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.3"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     ],
-    targets: proxy + temporal + control + archive + daemon
+    targets: proxy + temporal + control + archive + daemon + storage
 )

@@ -14,7 +14,7 @@ package struct CommitGate: Sendable {
     /// Returns when all that was committed to the databases before the call is in the replica and this host may still
     /// say so.
     ///
-    /// - Parameter fence: throws when this host may no longer act for the app, such as `Lease.check`. Asked before, to
+    /// `fence`: throws when this host may no longer act for the app, such as `Lease.check`. Asked before, to
     ///   save the work, and after: what was replicated once the right had ended may have come too late for the next
     ///   owner, and must not be acknowledged.
     /// - Throws: `ReplicationError`: `unavailable` or `full` when the replica can't be written now (503, and nothing

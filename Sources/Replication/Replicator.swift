@@ -9,7 +9,7 @@ package struct ReplicaLocation: Sendable, Hashable, CustomStringConvertible {
 
     /// The replica of one of an app's databases under an epoch: `apps/<app>/epochs/<epoch>/<database>`.
     ///
-    /// - Parameter database: the path below the app's data folder.
+    /// `database`: the path below the app's data folder.
     package init(app: String, epoch: Int, database: String) throws {
         prefix = try ObjectKey("\(Self.folder(app: app, epoch: epoch))\(DatabaseName.encoded(database))")
     }
@@ -102,9 +102,8 @@ package protocol Replicator: Sendable {
 
     /// Goes on with a replica under another location, without sending the whole database again, and watches it.
     ///
-    /// - Parameters:
-    ///   - database: closed, in the state that `old` has at `position`, to be streamed to its new location.
-    ///   - position: what was restored, or what `release` gave; what others may have added to `old` since is left out.
+    /// `database`: closed, in the state that `old` has at `position`, to be streamed to its new location.
+    /// `position`: what was restored, or what `release` gave; what others may have added to `old` since is left out.
     func resume(
         _ database: ReplicatedDatabase,
         from old: ReplicaLocation,

@@ -24,7 +24,7 @@ package protocol ObjectStore: Sendable {
 
     /// The objects whose keys start with `prefix` and come after `after`, in the order of their keys' bytes.
     ///
-    /// - Parameter limit: at most this many, and at most 1,000.
+    /// `limit`: at most this many, and at most 1,000.
     func list(prefix: String, after: ObjectKey?, limit: Int) async throws -> ObjectPage
 
     /// Copies an object inside the store, without moving its bytes through this process.
@@ -46,7 +46,9 @@ package enum WriteCondition: Sendable, Hashable {
     case matches(ETag)
 }
 
-/// One version of an object, opaque. Equal content may have equal versions.
+/// One version of an object, opaque.
+///
+/// Equal content may have equal versions.
 package struct ETag: Hashable, Sendable, CustomStringConvertible {
     package let value: String
 
@@ -109,7 +111,7 @@ extension ObjectStore {
 
     /// Every object whose key starts with `prefix`, page by page.
     ///
-    /// - Parameter limit: throws `unexpected` beyond this many, so that no listing grows without bound.
+    /// `limit`: throws `unexpected` beyond this many, so that no listing grows without bound.
     package func listAll(prefix: String, limit: Int = 1_000_000) async throws -> [ObjectInfo] {
         var objects: [ObjectInfo] = []
         while true {

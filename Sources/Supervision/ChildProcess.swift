@@ -196,7 +196,9 @@ private final class End: Sendable {
     }
 }
 
-/// Cuts bytes into lines. Used on one queue only.
+/// Cuts bytes into lines.
+///
+/// Used on one queue only.
 private final class LineBuffer: @unchecked Sendable {
     private static let longestLine = 64 << 10
     private var partial: [UInt8] = []

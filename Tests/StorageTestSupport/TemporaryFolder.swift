@@ -7,7 +7,8 @@ package func withTemporaryFolder<Result>(
 ) async throws -> Result {
     let path = "\(parent)/martlet-\(UUID().uuidString.prefix(8))".replacingOccurrences(of: "//", with: "/")
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: path) }  // What is left is in the system's temporary folder.
+    // What is left is in the system's temporary folder.
+    defer { try? FileManager.default.removeItem(atPath: path) }
     return try await body(path)
 }
 

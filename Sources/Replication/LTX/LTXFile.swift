@@ -7,7 +7,7 @@
 enum LTXFile {
     /// A file that holds one transaction which changes no page.
     ///
-    /// - Parameter header: with `minTransaction` equal to `maxTransaction`, above 1.
+    /// `header`: with `minTransaction` equal to `maxTransaction`, above 1.
     static func withoutPages(_ header: LTXHeader) -> [UInt8] {
         let endOfPages = [UInt8](repeating: 0, count: 6)
         let emptyIndex: [UInt8] = [0] + [0, 0, 0, 0, 0, 0, 0, 1]

@@ -1,4 +1,6 @@
-/// Decompresses LZ4 blocks. Source: "LZ4 Block Format Description" of the LZ4 project.
+/// Decompresses LZ4 blocks.
+///
+/// Source: "LZ4 Block Format Description" of the LZ4 project.
 enum LZ4Block {
     /// The content of a block, or nil when it is not a block of exactly `count` bytes.
     static func decompressed(_ block: ArraySlice<UInt8>, count: Int) -> [UInt8]? {

@@ -56,7 +56,9 @@ struct LitestreamControl: Sendable {
         return info.version
     }
 
-    /// Tells Litestream of a database. Nothing is replicated yet when it answers.
+    /// Tells Litestream of a database.
+    ///
+    /// Nothing is replicated yet when it answers.
     func register(_ path: String, url: String) async throws {
         let _: Registered = try await call(
             .POST,
@@ -114,7 +116,8 @@ struct LitestreamControl: Sendable {
         }
         let data = Data(bytes.readableBytesView)
         guard status == 200 else {
-            let problem = (try? JSONDecoder().decode(Problem.self, from: data))?.error  // Else the text as it is.
+            // Else the text as it is.
+            let problem = (try? JSONDecoder().decode(Problem.self, from: data))?.error
             throw Failure(status: status, message: problem ?? String(buffer: bytes))
         }
         do {

@@ -90,7 +90,8 @@ final class LitestreamFollower: ReplicaFollower {
     func cancel() async {
         await child.stop(signal: SIGINT, grace: .seconds(2))
         let files = files
-        try? await blocking { try files.removeAll() }  // The next restore or follower to this path removes it.
+        // The next restore or follower to this path removes it.
+        try? await blocking { try files.removeAll() }
     }
 
     private func readPosition() -> ReplicaPosition? {

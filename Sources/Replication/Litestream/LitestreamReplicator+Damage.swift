@@ -74,7 +74,8 @@ extension LitestreamReplicator {
         scratch: String
     ) async -> RestorePoint? {
         let files = DatabaseFiles(path: scratch + ".proof")
-        defer { try? files.removeAll() }  // Beside the database that was to be restored, whose next restore removes it.
+        // Beside the database that was to be restored, whose next restore removes it.
+        defer { try? files.removeAll() }
         do {
             try files.removeAll()
             let restored = try await restoreForProof(last.maxTransaction, replica: replica, to: files.path)

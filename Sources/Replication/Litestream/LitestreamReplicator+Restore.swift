@@ -45,7 +45,9 @@ extension LitestreamReplicator {
         }
     }
 
-    /// Restores and checks. Files that a compaction removed meanwhile are looked for anew.
+    /// Restores and checks.
+    ///
+    /// Files that a compaction removed meanwhile are looked for anew.
     private func restoreSound(
         _ replica: ReplicaLocation,
         to path: String,
@@ -163,7 +165,9 @@ extension LitestreamReplicator {
 
     // MARK: - Plans
 
-    /// Every file of a replica. Throws `noReplica` when there is none.
+    /// Every file of a replica.
+    ///
+    /// Throws `noReplica` when there is none.
     func objects(of replica: ReplicaLocation) async throws -> [LTXObject] {
         let objects: [LTXObject]
         do {
@@ -208,7 +212,9 @@ extension LitestreamReplicator {
         }
     }
 
-    /// The files with the times that are in their headers, which copies keep. Read 16 at a time.
+    /// The files with the times that are in their headers, which copies keep.
+    ///
+    /// Read 16 at a time.
     func withTimes(_ objects: [LTXObject]) async throws -> [LTXObject] {
         try await withThrowingTaskGroup(of: LTXObject?.self) { group in
             var timed: [LTXObject] = []

@@ -63,8 +63,9 @@ extension LitestreamReplicator {
         }
     }
 
-    /// A single transaction without pages, for a replica whose last transaction is only in a compacted file. A restore
-    /// takes the compacted file before it, because that begins earlier or is at a higher level.
+    /// A single transaction without pages, for a replica whose last transaction is only in a compacted file.
+    ///
+    /// A restore takes the compacted file before it, because that begins earlier or is at a higher level.
     private func writePosition(
         _ transaction: UInt64,
         like last: LTXObject,
@@ -91,7 +92,9 @@ extension LitestreamReplicator {
         }
     }
 
-    /// Begins a log and writes the file that stands for its start. The connection given back keeps the log.
+    /// Begins a log and writes the file that stands for its start.
+    ///
+    /// The connection given back keeps the log.
     private static func seed(_ files: DatabaseFiles, after transaction: UInt64) throws -> SendableConnection {
         try files.removeCompanions()
         let before = try OpenFile(files.path, flags: O_RDONLY)

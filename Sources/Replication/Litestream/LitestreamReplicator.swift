@@ -34,7 +34,7 @@ package actor LitestreamReplicator: Replicator {
         var superseded: ReplicationError?
     }
 
-    /// - Parameter store: the store at `settings.address`.
+    /// `store`: the store at `settings.address`.
     package init(settings: LitestreamSettings, store: any ObjectStore, logger: Logger) {
         self.settings = settings
         self.store = store

@@ -22,7 +22,9 @@ package struct DatabaseFiles: Sendable, Hashable {
 
     package var name: String { path.split(separator: "/").last.map(String.init) ?? path }
 
-    /// Removes all that lies beside the database. What is left beside a restored database would corrupt it.
+    /// Removes all that lies beside the database.
+    ///
+    /// What is left beside a restored database would corrupt it.
     package func removeCompanions() throws {
         for file in [log, logIndex, journal, followerPosition, followerPosition + ".tmp"] {
             try FileSystem.remove(file)

@@ -1,4 +1,6 @@
-/// The first bytes of an SQLite database file. Source: "Database File Format" on sqlite.org, section 1.3.
+/// The first bytes of an SQLite database file.
+///
+/// Source: "Database File Format" on sqlite.org, section 1.3.
 package struct DatabaseHeader: Sendable, Hashable {
     /// In bytes.
     package let pageSize: Int

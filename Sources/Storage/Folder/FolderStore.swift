@@ -159,7 +159,8 @@ package final class FolderStore: ObjectStore {
                     throw StorageError(.conditionFailed, "write \(key): it exists already")
                 }
             case .matches(let expected):
-                let current: ETag? = try? Self.etag(of: OpenFile(target, flags: O_RDONLY))  // nil: there is none.
+                // nil: there is none.
+                let current: ETag? = try? Self.etag(of: OpenFile(target, flags: O_RDONLY))
                 guard current == expected else {
                     let found = current.map { "version \($0)" } ?? "nothing"
                     throw StorageError(
@@ -243,7 +244,9 @@ package final class FolderStore: ObjectStore {
     }
 }
 
-/// The rest of an open file, up to a count of bytes. Read by one task at a time.
+/// The rest of an open file, up to a count of bytes.
+///
+/// Read by one task at a time.
 private final class FileContent: Sendable {
     private let file: OpenFile
     private let remaining: Mutex<Int64>

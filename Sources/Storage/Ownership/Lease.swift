@@ -101,7 +101,7 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
 
     /// Renews the lease until it is lost or the task is cancelled.
     ///
-    /// - Parameter failed: told of each renewal that the store did not take.
+    /// `failed`: told of each renewal that the store did not take.
     package func run(failed: (any Error) -> Void) async throws {
         let interval = state.withLock { $0.machine.renewalInterval }
         while true {

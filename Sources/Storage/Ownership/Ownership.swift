@@ -39,7 +39,7 @@ package struct Ownership: Sendable {
     /// Allowed when nobody owns the app, when its owner released it, when it is this holder's own, or when the lease
     /// under which it is owned is over: revoked and waited out (`Lease.revoke`).
     ///
-    /// - Parameter ended: leases, by holder, whose terms up to the given one were revoked and waited out.
+    /// `ended`: leases, by holder, whose terms up to the given one were revoked and waited out.
     /// - Throws: `denied` when a living owner has it, naming it; `conditionFailed` when another claim came first.
     package func claim<LeaseClock>(
         under lease: Lease<LeaseClock>,

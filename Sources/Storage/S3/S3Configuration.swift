@@ -30,7 +30,7 @@ package struct S3Configuration: Sendable {
     /// The clock that requests are dated by.
     package var now: @Sendable () -> Date = { Date() }
 
-    /// - Parameter endpoint: `http://host:port` or `https://host`; nil means Amazon's own for the region.
+    /// `endpoint`: `http://host:port` or `https://host`; nil means Amazon's own for the region.
     /// - Throws: `StorageError` with the code `invalid`.
     package init(
         bucket: String,
@@ -85,7 +85,7 @@ package struct RetryPolicy: Sendable {
 
     /// The wait before the try after `failures` failed ones.
     ///
-    /// - Parameter fraction: a random number from 0 to 1.
+    /// `fraction`: a random number from 0 to 1.
     package func wait(afterFailures failures: Int, fraction: Double) -> Duration {
         let doubled = base * (1 << min(max(0, failures - 1), 20))
         return min(doubled, longest) * (0.5 + fraction / 2)

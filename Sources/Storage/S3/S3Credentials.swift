@@ -1,4 +1,6 @@
-/// Who signs requests to S3. Neither description shows the secrets.
+/// Who signs requests to S3.
+///
+/// Neither description shows the secrets.
 package struct S3Credentials: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible {
     package let accessKey: String
     package let secretKey: String

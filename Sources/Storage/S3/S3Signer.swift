@@ -10,11 +10,10 @@ struct S3Signer {
 
     /// The headers to add to a request: date, content hash, session token and authorization.
     ///
-    /// - Parameters:
-    ///   - path: already percent-encoded.
-    ///   - query: names and values, not yet encoded.
-    ///   - headers: those that go with the request and are to be signed, with lower-case names; `host` among them.
-    ///   - payloadHash: the SHA-256 of the body in hexadecimal.
+    /// `path`: already percent-encoded.
+    /// `query`: names and values, not yet encoded.
+    /// `headers`: those that go with the request and are to be signed, with lower-case names; `host` among them.
+    /// `payloadHash`: the SHA-256 of the body in hexadecimal.
     func headers(
         method: String,
         path: String,
@@ -90,7 +89,9 @@ struct S3Signer {
     }
 }
 
-/// Year, month and day in the Gregorian calendar. After Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+/// Year, month and day in the Gregorian calendar.
+///
+/// After Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
 func civilDate(daysSince1970 days: Int) -> (year: Int, month: Int, day: Int) {
     let shifted = days + 719_468
     let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097

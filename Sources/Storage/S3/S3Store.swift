@@ -26,7 +26,9 @@ package final class S3Store: ObjectStore {
         client = S3Client(configuration: configuration, logger: logger)
     }
 
-    /// Closes the connections. No call may be made afterwards.
+    /// Closes the connections.
+    ///
+    /// No call may be made afterwards.
     package func shutdown() async throws {
         try await client.shutdown()
     }
@@ -172,7 +174,8 @@ package final class S3Store: ObjectStore {
         // An earlier try may have been carried out before its answer was lost; then the object is what was to be
         // written. Whoever needs to know its own write from an equal one puts something unique into it.
         if response.wasRetriedBlindly, let found = try await find(key) {
-            let current = try? await found.bytes(upTo: bytes.readableBytes)  // Fails where it is larger: another's.
+            // Fails where it is larger: another's.
+            let current = try? await found.bytes(upTo: bytes.readableBytes)
             if current == bytes, let etag = found.info.etag { return etag }
         }
         throw StorageError(.conditionFailed, "write \(key): \(Self.explanation(of: condition))")

@@ -1,4 +1,6 @@
-/// Reads the plain XML of S3's answers: elements, text and the five named entities. Attributes are passed over.
+/// Reads the plain XML of S3's answers: elements, text and the five named entities.
+///
+/// Attributes are passed over.
 struct XMLReader {
     /// An element: its name without namespace, its text, and the elements in it.
     struct Element {
