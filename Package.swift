@@ -138,6 +138,25 @@ let storage: [Target] = [
     ),
 ]
 
+// Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.
+// The simulation compares it with consistent hashing: `swift run -c release slicer-simulation`.
+let slicer: [Target] = [
+    .target(name: "Slicer", swiftSettings: strict),
+    .target(
+        name: "SlicerSimulation",
+        dependencies: ["Slicer"],
+        path: "Benchmarks/SlicerSimulation",
+        swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "slicer-simulation",
+        dependencies: ["Slicer", "SlicerSimulation"],
+        path: "Benchmarks/slicer-simulation",
+        swiftSettings: strict
+    ),
+    .testTarget(name: "SlicerTests", dependencies: ["Slicer", "SlicerSimulation"], swiftSettings: strict),
+]
+
 let package = Package(
     name: "martlet",
     platforms: [.macOS(.v15)],
@@ -154,5 +173,5 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     ],
-    targets: proxy + temporal + control + archive + daemon + storage
+    targets: proxy + temporal + control + archive + daemon + storage + slicer
 )
