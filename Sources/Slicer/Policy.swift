@@ -100,7 +100,9 @@ package struct Policy: Hashable, Sendable {
     /// The number of slices per online host to start with, and above which cold neighbours are brought
     /// together even if one has to move.
     package var slicesPerHost: Int
-    /// The number of slices per online host below which nothing is merged. The paper's figure is 50.
+    /// The number of slices per online host below which nothing is merged.
+    ///
+    /// The paper's figure is 50.
     package var minimumSlicesPerHost: Int
     /// The number of slices per online host above which nothing is split.
     ///
