@@ -8,6 +8,8 @@ SCRATCH ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet/build
 # One set of flags everywhere: a changed flag rebuilds everything.
 SWIFT_FLAGS = --scratch-path $(SCRATCH) --explicit-target-dependency-import-check error
 TEST_FLAGS = $(SWIFT_FLAGS) --disable-xctest
+# The suites that `make test` runs: all when empty.
+SUITES ?=
 
 .PHONY: help
 help: ## List the targets.
@@ -22,8 +24,14 @@ test-tools: tools
 	scripts/fetch-tools test
 
 .PHONY: test
-test: test-tools ## Run every test that a change needs.
-	scripts/test $(TEST_FLAGS)
+test: test-tools ## Run every test that a change needs; SUITES="ProxyTests runtime" for some.
+	scripts/debian-packages test
+	scripts/test $(SUITES) -- $(TEST_FLAGS)
+
+.PHONY: soak
+soak: test-tools ## Run the long tests too (more seeds, longer faults).
+	scripts/debian-packages test
+	MARTLET_SOAK=1 scripts/test $(SUITES) -- $(TEST_FLAGS)
 
 .PHONY: test-runtime
 test-runtime: ## Check and test the worker harness, the framework and the examples.
