@@ -1,7 +1,9 @@
 import Control
 import Foundation
 
-/// What the daemon knows of one app. It is kept for every app, so what only awake ones need is in ``Awake``.
+/// What the daemon knows of one app.
+///
+/// It is kept for every app, so what only awake ones need is in ``Awake``.
 final class Entry {
     var record: StateStore.Application
     var machine = LifeMachine()

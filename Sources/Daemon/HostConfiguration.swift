@@ -43,7 +43,9 @@ public struct HostConfiguration: Sendable {
     public enum Sandbox: Sendable, Equatable {
         /// Namespaces and a minimal root, by this program.
         case bubblewrap(URL)
-        /// The runtime's permissions alone. Unsafe with code of others; the daemon warns at start.
+        /// The runtime's permissions alone.
+        ///
+        /// Unsafe with code of others; the daemon warns at start.
         case none
     }
 
@@ -64,8 +66,10 @@ public struct HostConfiguration: Sendable {
         public var cpu = 1.0
         public var processes = 64
         public var requestTimeout = Duration.seconds(30)
-        /// An app whose modules took longer than this to load at its check is started with its compiled modules at hand,
-        /// in a worker of its own instead of one from the pool. A boot in the sandbox takes about as long.
+        /// An app whose modules took longer than this to load at its check is started with its compiled modules at
+        /// hand, in a worker of its own instead of one from the pool.
+        ///
+        /// A boot in the sandbox takes about as long.
         public var slowImport = Duration.milliseconds(150)
         /// Requests that are held at once for one app, and for how long.
         public var heldRequests = 1024

@@ -88,7 +88,8 @@ extension HostDaemon: ApplicationService {
             // In one step out of the way, then piece by piece.
             let trash = folder.stagingPath()
             rename(folder.app(app.rawValue), trash)
-            try? FileManager.default.removeItem(atPath: trash)  // The next start of the daemon would remove it too.
+            // The next start of the daemon would remove it too.
+            try? FileManager.default.removeItem(atPath: trash)
             var unused: [VersionID] = []
             for version in versions where try await !store.isUsed(version) { unused.append(version) }
             removeFiles(of: unused)
@@ -132,7 +133,8 @@ extension HostDaemon: ApplicationService {
         entries[app] = nil
         watched.remove(app)
         table[app.rawValue] = nil
-        try? FileManager.default.removeItem(atPath: folder.app(app.rawValue))  // It holds nothing but the log of the check.
+        // It holds nothing but the log of the check.
+        try? FileManager.default.removeItem(atPath: folder.app(app.rawValue))
     }
 
     /// Removes the files of a version that came to nothing.
@@ -147,7 +149,8 @@ extension HostDaemon: ApplicationService {
             let trash = folder.stagingPath()
             rename(folder.version(version.rawValue), trash)
             unlink(folder.artifact(version.rawValue))
-            try? FileManager.default.removeItem(atPath: trash)  // The next start of the daemon would remove it too.
+            // The next start of the daemon would remove it too.
+            try? FileManager.default.removeItem(atPath: trash)
         }
     }
 

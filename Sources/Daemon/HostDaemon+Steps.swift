@@ -4,13 +4,15 @@ import Dispatch
 public import Foundation
 import Proxy
 
-/// The steps of a deployment. Each can be called again after it was interrupted, and does then what is left to do; none
-/// calls another. ``deploy(_:onEvent:)`` calls them in order on one host, workflows do it on a cluster.
+/// The steps of a deployment.
+///
+/// Each can be called again after it was interrupted, and does then what is left to do; none calls another.
+/// ``deploy(_:onEvent:)`` calls them in order on one host, workflows do it on a cluster.
 extension HostDaemon {
     /// Makes a folder of an archive that is not to be trusted, and reads its settings.
     ///
-    /// - Parameter name: the app's name; without it the settings must have one.
-    /// - Throws: ``MartletError`` with code `invalid_archive`, `too_large`, `invalid_settings`, `bad_request` or
+    /// `name`: the app's name; without it the settings must have one.
+    /// Throws ``MartletError`` with code `invalid_archive`, `too_large`, `invalid_settings`, `bad_request` or
     ///   `disk_full`.
     public func unpack(_ archive: URL, name: ApplicationID?) async throws -> UnpackedVersion {
         let (folder, reserve) = (folder, configuration.limits.freeDiskBytes)
@@ -56,12 +58,13 @@ extension HostDaemon {
         }
     }
 
-    /// Starts the version once, with a copy of the app's data, and ends it: does its script load and keep the contract?
+    /// Starts the version once, with a copy of the app's data, and ends it, to see whether its script loads and keeps the contract.
     ///
     /// - Throws: ``MartletError`` with code `check_failed` and the script's own error.
     public func check(_ version: UnpackedVersion) async throws -> UnpackedVersion {
         let scratch = folder.stagingPath()
-        defer { try? FileManager.default.removeItem(atPath: scratch) }  // The next start of the daemon would remove it too.
+        // The next start of the daemon would remove it too.
+        defer { try? FileManager.default.removeItem(atPath: scratch) }
         let source = folder.data(version.app.rawValue)
         let isCopied = try await onQueue(.global(qos: .userInitiated)) {
             try DataSnapshot.make(of: source, at: scratch + "/data", maximumBytes: 64 << 20)
@@ -99,7 +102,9 @@ extension HostDaemon {
         try await store.add(storedVersion(version))
     }
 
-    /// Gets the app's databases. On a host without replicas the data is where it was left.
+    /// Gets the app's databases.
+    ///
+    /// On a host without replicas the data is where it was left.
     ///
     /// - Returns: the bytes that were fetched.
     public func restore(_ app: ApplicationID) async throws -> Int {

@@ -38,7 +38,9 @@ public actor HostDaemon: Service {
 
     typealias Job = @Sendable () async -> Void
 
-    /// Takes the state folder, reads the state and removes what a killed daemon left behind. Nothing listens yet.
+    /// Takes the state folder, reads the state and removes what a killed daemon left behind.
+    ///
+    /// Nothing listens yet.
     ///
     /// - Throws: ``MartletError`` that says what is missing.
     public init(_ configuration: HostConfiguration, logger: Logger) throws {
@@ -93,8 +95,8 @@ public actor HostDaemon: Service {
 
     /// Listens and serves.
     ///
-    /// - Parameter api: where requests go whose host name is no app's.
-    /// - Throws: ``MartletError`` when an address cannot be listened on.
+    /// `api`: where requests go whose host name is no app's.
+    /// Throws ``MartletError`` when an address cannot be listened on.
     public func start(api: APIAddress?) throws {
         guard proxy == nil else { return }
         let apiDecision = api.map { address in

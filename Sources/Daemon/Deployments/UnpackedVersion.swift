@@ -53,7 +53,8 @@ public struct UnpackedVersion: Codable, Sendable, Equatable {
     private static func packageMain(_ folder: String) -> String? {
         struct Package: Decodable { var main: String? }
         guard let data = FileManager.default.contents(atPath: folder + "/package.json"),
-            let main = (try? JSONDecoder().decode(Package.self, from: data))?.main  // Without it, as if it were not there.
+            // Without it, as if it were not there.
+            let main = (try? JSONDecoder().decode(Package.self, from: data))?.main
         else { return nil }
         let path = main.hasPrefix("./") ? String(main.dropFirst(2)) : main
         return isFile(path, folder) ? path : nil

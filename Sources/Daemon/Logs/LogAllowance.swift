@@ -1,4 +1,6 @@
-/// Decides how much an app may log: a sustained rate with bursts. What is beyond is dropped and counted.
+/// Decides how much an app may log: a sustained rate with bursts.
+///
+/// What is beyond is dropped and counted.
 package struct LogAllowance: Sendable {
     package let bytesPerSecond: Int
     package let burstBytes: Int

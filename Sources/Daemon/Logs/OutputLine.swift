@@ -10,9 +10,11 @@ package enum OutputLine {
         var source: String?
     }
 
-    /// The record of a line. Its time is the host's, because an app can write what it likes.
+    /// The record of a line.
     ///
-    /// - Parameter line: the byte 0x1E and JSON, or anything.
+    /// Its time is the host's, because an app can write what it likes.
+    ///
+    /// `line`: the byte 0x1E and JSON, or anything.
     package static func record(
         _ line: ArraySlice<UInt8>,
         isError: Bool,

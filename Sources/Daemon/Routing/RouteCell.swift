@@ -1,7 +1,9 @@
 import Proxy
 import Synchronization
 
-/// Where the requests of one app go at this moment. Loops read it for every request; the daemon alone changes it.
+/// Where the requests of one app go at this moment.
+///
+/// Loops read it for every request; the daemon alone changes it.
 final class RouteCell: Sendable {
     /// Under which requests are held while no worker serves.
     let waiting: App
@@ -25,7 +27,9 @@ final class RouteCell: Sendable {
         state = Mutex(State(decision: .hold(waiting)))
     }
 
-    /// Requests are held and wake the app. Returns whether one is waiting already.
+    /// Requests are held and wake the app.
+    ///
+    /// Returns whether one is waiting already.
     func hold() -> Bool {
         state.withLock { state in
             state.decision = .hold(waiting)
@@ -53,7 +57,9 @@ final class RouteCell: Sendable {
         }
     }
 
-    /// A request that reached no worker is held. Returns whether the daemon must be told.
+    /// A request that reached no worker is held.
+    ///
+    /// Returns whether the daemon must be told.
     func holdFailed() -> Bool {
         state.withLock { state in
             defer { state.isWanted = true }

@@ -1,8 +1,10 @@
 import Proxy
 import Synchronization
 
-/// The routes of all apps by name. An app's route changes in place, so a change costs the same with ten apps as with ten
-/// thousand; ``ProxyServer/synchronize()`` tells when every loop has seen it.
+/// The routes of all apps by name.
+///
+/// An app's route changes in place, so a change costs the same with ten apps as with ten thousand;
+/// ``ProxyServer/synchronize()`` tells when every loop has seen it.
 final class RouteTable: Sendable {
     private final class Shard: Sendable {
         let cells = Mutex<[String: RouteCell]>([:])

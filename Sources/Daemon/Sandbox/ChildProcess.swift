@@ -63,10 +63,9 @@ package final class ChildProcess: Sendable {
 
     /// Starts the program.
     ///
-    /// - Parameters:
-    ///   - queue: where output is read and handed over; a slow `onLine` holds the writer back.
-    ///   - onLine: gets each line without its end, on the queue.
-    /// - Throws: ``SystemError``.
+    /// `queue`: where output is read and handed over; a slow `onLine` holds the writer back.
+    /// `onLine`: gets each line without its end, on the queue.
+    /// Throws ``SystemError``.
     package static func start(
         _ command: Command,
         queue: DispatchQueue,

@@ -4,10 +4,9 @@ import Foundation
 package enum ControlGroupDetection {
     /// The groups to use, v2 where it has the memory controller, otherwise v1, otherwise none.
     ///
-    /// - Parameters:
-    ///   - name: the folder for this daemon's groups; two daemons on a machine need two names.
-    ///   - mounts: the text of `/proc/self/mounts`.
-    ///   - membership: the text of `/proc/self/cgroup`.
+    /// `name`: the folder for this daemon's groups; two daemons on a machine need two names.
+    /// `mounts`: the text of `/proc/self/mounts`.
+    /// `membership`: the text of `/proc/self/cgroup`.
     package static func detect(
         name: String,
         mounts: String = ControlGroupDetection.text("/proc/self/mounts"),

@@ -47,7 +47,9 @@ package struct ControlGroupLimits: Sendable, Equatable {
     }
 }
 
-/// The group of one worker. Calls are a few small file accesses each.
+/// The group of one worker.
+///
+/// Calls are a few small file accesses each.
 package protocol ControlGroup: Sendable {
     var name: String { get }
 
@@ -66,7 +68,9 @@ package protocol ControlGroup: Sendable {
     func processes() -> [Int32]
     /// Ends everything in it.
     func kill()
-    /// Removes the empty group. Returns whether it is gone.
+    /// Removes the empty group.
+    ///
+    /// Returns whether it is gone.
     func remove() -> Bool
 }
 
@@ -119,7 +123,8 @@ struct ControlFolder: Sendable {
     }
 
     func folders() -> [String] {
-        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []  // None where it is gone.
+        // None where it is gone.
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
         return entries.filter { entry in
             var isFolder: ObjCBool = false
             return FileManager.default.fileExists(atPath: path + "/" + entry, isDirectory: &isFolder)

@@ -11,10 +11,9 @@ package struct ControlGroupsV1: ControlGroups {
 
     /// Takes the controllers that this process may use.
     ///
-    /// - Parameters:
-    ///   - trees: the mounted tree of each controller, with the daemon's own group as its path below.
-    ///   - name: the folder for this daemon's groups, its own on this machine.
-    /// - Returns: nil when none can be used.
+    /// `trees`: the mounted tree of each controller, with the daemon's own group as its path below.
+    /// `name`: the folder for this daemon's groups, its own on this machine.
+    /// Result: nil when none can be used.
     package init?(trees: [String: String], name: String) {
         var roots: [(String, ControlFolder)] = []
         for controller in ["memory", "cpu", "pids", "freezer"] {

@@ -12,10 +12,9 @@ package struct ControlGroupsV2: ControlGroups {
     /// A group with processes of its own cannot give controllers to groups below it, so the daemon first moves out of
     /// `tree` into `tree/daemon` where it is in it.
     ///
-    /// - Parameters:
-    ///   - tree: the daemon's own group, delegated to it, or the tree's root.
-    ///   - name: the folder for this daemon's groups.
-    /// - Returns: nil when it cannot be used.
+    /// `tree`: the daemon's own group, delegated to it, or the tree's root.
+    /// `name`: the folder for this daemon's groups.
+    /// Result: nil when it cannot be used.
     package init?(tree: String, name: String, isRoot: Bool, daemon: Int32 = getpid()) {
         let top = ControlFolder(path: tree)
         let root = ControlFolder(path: tree + "/" + name)

@@ -9,7 +9,9 @@ func writeBytes(_ fd: Int32, _ bytes: UnsafeRawBufferPointer) -> Int64 {
     csandbox_write(fd, bytes.baseAddress, UInt64(bytes.count))
 }
 
-/// Reads once and hands the bytes over. Returns whether the descriptor has come to its end or failed.
+/// Reads once and hands the bytes over.
+///
+/// Returns whether the descriptor has come to its end or failed.
 func readOnce(_ fd: Int32, _ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
     withUnsafeTemporaryAllocation(byteCount: 16 * 1024, alignment: 1) { buffer in
         let count = csandbox_read(fd, buffer.baseAddress, UInt64(buffer.count))

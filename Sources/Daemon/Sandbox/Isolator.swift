@@ -1,10 +1,14 @@
 package import Dispatch
 
-/// Puts a worker's process into its sandbox. The kinds differ in what they keep apart, not in what a worker sees.
+/// Puts a worker's process into its sandbox.
+///
+/// The kinds differ in what they keep apart, not in what a worker sees.
 package protocol Isolator: Sendable {
     /// For people: `bubblewrap`, `none`.
     var name: String { get }
-    /// Whether folders can be put into a worker that already waits. Without that there is no pool.
+    /// Whether folders can be put into a worker that already waits.
+    ///
+    /// Without that there is no pool.
     var graftsFolders: Bool { get }
 
     /// Where the worker finds what it is given.
@@ -22,8 +26,8 @@ package protocol Isolator: Sendable {
 
     /// Puts an app's folders into a waiting worker and takes its way to the control socket's folder away.
     ///
-    /// - Parameter pid: a process inside the sandbox.
-    /// - Throws: ``SystemError``.
+    /// `pid`: a process inside the sandbox.
+    /// Throws ``SystemError``.
     func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws
 }
 

@@ -8,7 +8,9 @@ struct Leftovers {
     let groups: any ControlGroups
     let logger: Logger
 
-    /// Ends and removes all of it. The lock of the state folder makes sure that none of it is in use.
+    /// Ends and removes all of it.
+    ///
+    /// The lock of the state folder makes sure that none of it is in use.
     func remove() {
         var count = 0
         for group in groups.existing() {
@@ -20,7 +22,8 @@ struct Leftovers {
                 )
             }
         }
-        let entries = (try? FileManager.default.contentsOfDirectory(atPath: runFolder)) ?? []  // Nothing to remove then.
+        // Nothing to remove then.
+        let entries = (try? FileManager.default.contentsOfDirectory(atPath: runFolder)) ?? []
         for entry in entries {
             let path = runFolder + "/" + entry
             if entry.hasSuffix(".pid"), let process = ProcessIdentity(text: ControlGroupDetection.text(path))

@@ -1,4 +1,6 @@
-/// Cuts a stream of bytes into lines. A line that is longer than the limit comes in pieces.
+/// Cuts a stream of bytes into lines.
+///
+/// A line that is longer than the limit comes in pieces.
 package struct LineSplitter: Sendable {
     private let maximumBytes: Int
     private var rest: [UInt8] = []

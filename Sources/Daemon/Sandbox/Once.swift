@@ -15,7 +15,9 @@ package final class Once<Value: Sendable>: Sendable {
         state.withLock { if case .arrived(let value) = $0 { value } else { nil } }
     }
 
-    /// Sets the value; only the first counts. Returns whether this one did.
+    /// Sets the value; only the first counts.
+    ///
+    /// Returns whether this one did.
     @discardableResult
     package func set(_ value: Value) -> Bool {
         let waiting: [CheckedContinuation<Value?, Never>]? = state.withLock { state in

@@ -6,9 +6,10 @@ import Dispatch
 final class ReadSource: @unchecked Sendable {
     private let source: any DispatchSourceRead
 
-    /// - Parameters:
-    ///   - onReadable: called with the source, so that it can cancel it.
-    ///   - onEnd: called once after the last `onReadable`: the place to close the descriptor.
+    /// Watches a descriptor once activated.
+    ///
+    /// `onReadable` gets the source, so that it can cancel it. `onEnd` is called once after the last `onReadable`: the
+    /// place to close the descriptor.
     init(
         _ descriptor: Int32,
         queue: DispatchQueue,

@@ -3,7 +3,9 @@ import CSandbox
 import Foundation
 import Logging
 
-/// What this machine can isolate and limit, found out once at start. What is missing is said, never left out quietly.
+/// What this machine can isolate and limit, found out once at start.
+///
+/// What is missing is said, never left out quietly.
 struct SandboxSelection {
     let isolator: any Isolator
     let groups: any ControlGroups

@@ -2,7 +2,9 @@ package import Control
 package import Foundation
 import GRDB
 
-/// The state of a host's apps, in one SQLite database. Every change is on the disk when its call returns.
+/// The state of a host's apps, in one SQLite database.
+///
+/// Every change is on the disk when its call returns.
 package struct StateStore: Sendable {
     private let database: DatabaseQueue
 
@@ -187,8 +189,9 @@ package struct StateStore: Sendable {
         }
     }
 
-    /// Forgets versions of an app beyond the newest `count`, the current one excepted. Returns those that no app has any
-    /// more.
+    /// Forgets versions of an app beyond the newest `count`, the current one excepted.
+    ///
+    /// Returns those that no app has any more.
     package func prune(_ app: ApplicationID, keeping count: Int) async throws -> [VersionID] {
         try await database.write { database in
             let old = try String.fetchAll(

@@ -103,7 +103,9 @@ package enum HostMessage: Sendable {
     }
 }
 
-/// What a harness tells the host. Unknown types are ignored, so that either side can be newer.
+/// What a harness tells the host.
+///
+/// Unknown types are ignored, so that either side can be newer.
 package enum WorkerMessage: Sendable, Equatable {
     case ready(key: String, deno: String)
     case started(Started)
@@ -149,7 +151,7 @@ package enum WorkerMessage: Sendable, Equatable {
 
     /// Reads a line; nil when it is of an unknown type, has not the harness's key, or is no message at all.
     ///
-    /// - Parameter key: what the harness sent with `ready`, before it loaded any code of the app; nil before that.
+    /// `key`: what the harness sent with `ready`, before it loaded any code of the app; nil before that.
     package init?(line: some Sequence<UInt8>, key: String?) {
         let data = Data(line)
         let decoder = JSONDecoder()
@@ -158,9 +160,11 @@ package enum WorkerMessage: Sendable, Equatable {
         switch head.type {
         case "ready": self = .ready(key: head.key ?? "", deno: head.deno ?? "")
         case "started":
-            self = .started((try? decoder.decode(Started.self, from: data)) ?? Started())  // All of it is optional.
+            // All of it is optional.
+            self = .started((try? decoder.decode(Started.self, from: data)) ?? Started())
         case "failed":
-            let failure = try? decoder.decode(StartFailure.self, from: data)  // Without details it is a failure too.
+            // Without details it is a failure too.
+            let failure = try? decoder.decode(StartFailure.self, from: data)
             self = .failed(failure ?? StartFailure(message: "the app did not start"))
         case "activity":
             guard let activity = try? decoder.decode(Activity.self, from: data) else { return nil }

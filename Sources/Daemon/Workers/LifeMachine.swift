@@ -12,7 +12,9 @@
 // A deployment hands over a worker of the new version at any time (`adopt`): it serves from then on, and whatever was
 // there before is retired. `close` ends every state.
 
-/// Decides what happens to one app on this host. It knows no processes and no clock.
+/// Decides what happens to one app on this host.
+///
+/// It knows no processes and no clock.
 package struct LifeMachine: Sendable {
     package enum State: Sendable, Equatable {
         case asleep

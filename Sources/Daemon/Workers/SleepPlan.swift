@@ -52,8 +52,9 @@ package struct SleepPlan: Sendable, Equatable {
 
     package init(limits: Limits) { self.limits = limits }
 
-    /// The orders for this moment. `candidates` with running requests, open WebSockets or background work are hot with no
-    /// idle time.
+    /// The orders for this moment.
+    ///
+    /// `candidates` with running requests, open WebSockets or background work are hot with no idle time.
     package func decide(_ candidates: [Candidate], isMemoryShort: Bool) -> [Order] {
         var orders: [Order] = []
         var frozen: [Candidate] = []

@@ -1,5 +1,7 @@
-/// Decides which of the apps that must start may do so now: a start is work for a core, and a hundred at once would make
-/// all of them slow. First come, first served; a bounded number waits.
+/// Decides which of the apps that must start may do so now: a start is work for a core, and a hundred at once would
+/// make all of them slow.
+///
+/// First come, first served; a bounded number waits.
 package struct WakeQueue<Key: Hashable & Sendable>: Sendable {
     package enum Admission: Sendable, Equatable {
         case start
@@ -26,7 +28,9 @@ package struct WakeQueue<Key: Hashable & Sendable>: Sendable {
     package var runningCount: Int { running.count }
     package var waitingCount: Int { queued.count }
 
-    /// Asks for a start. A key that runs or waits already stays where it is.
+    /// Asks for a start.
+    ///
+    /// A key that runs or waits already stays where it is.
     package mutating func request(_ key: Key) -> Admission {
         if running.contains(key) { return .start }
         if queued.contains(key) { return .wait }

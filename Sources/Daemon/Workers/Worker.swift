@@ -112,7 +112,8 @@ package final class Worker: Sendable {
             }
         } catch {
             _ = group.destroy()
-            try? FileManager.default.removeItem(atPath: folder)  // The next start of the daemon would remove it too.
+            // The next start of the daemon would remove it too.
+            try? FileManager.default.removeItem(atPath: folder)
             throw error
         }
     }
@@ -187,7 +188,8 @@ package final class Worker: Sendable {
         control.close()
         if isGone != true { _ = group.destroy() }
         site.forget(id)
-        try? FileManager.default.removeItem(atPath: boot.folder)  // The next start of the daemon would remove it too.
+        // The next start of the daemon would remove it too.
+        try? FileManager.default.removeItem(atPath: boot.folder)
     }
 
     // MARK: - What is known of it

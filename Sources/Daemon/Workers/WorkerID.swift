@@ -1,4 +1,6 @@
-/// One worker of this daemon's lifetime. Numbers are never used again.
+/// One worker of this daemon's lifetime.
+///
+/// Numbers are never used again.
 package struct WorkerID: Hashable, Sendable, Comparable, CustomStringConvertible {
     package let number: Int
 

@@ -17,7 +17,7 @@ package actor WorkerPool {
     private var lastFailure: (any Error)?
     private var bootTasks: [Int: Task<Void, Never>] = [:]
 
-    /// - Parameter firstID: the first worker's number.
+    /// `firstID`: the first worker's number.
     package init(
         site: WorkerSite,
         limits: PoolPlan.Limits,
@@ -70,7 +70,7 @@ package actor WorkerPool {
 
     /// Boots a worker with an app's folders in place from the start.
     ///
-    /// - Parameter memoryLimit: in bytes, where it is not the standard one.
+    /// `memoryLimit`: in bytes, where it is not the standard one.
     package func boot(_ folders: WorkerFolders, memoryLimit: Int?) async throws -> Worker {
         guard !isClosed else { throw CancellationError() }
         return try await Worker.boot(
@@ -87,7 +87,9 @@ package actor WorkerPool {
         return WorkerID(nextID)
     }
 
-    /// Boots or retires workers as the plan says. Call it now and then.
+    /// Boots or retires workers as the plan says.
+    ///
+    /// Call it now and then.
     package func adjust() {
         guard isUsable, !isClosed else { return }
         warm.removeAll { worker in
