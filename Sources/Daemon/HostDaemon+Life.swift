@@ -102,7 +102,7 @@ extension HostDaemon {
 
     /// What a client reads whose request was running when the worker ended.
     private static func explanation(_ instance: Instance, _ app: ApplicationID) -> ReadyAnswer? {
-        if instance.worker.group.outOfMemoryKills() > 0 {
+        if instance.isOutOfMemory {
             let limit = instance.memoryLimitBytes.map { ByteCount.format($0) } ?? "the host's memory"
             return .error(
                 status: 502,
@@ -188,7 +188,8 @@ extension HostDaemon {
 
     private func ended(_ instance: Instance, _ app: ApplicationID, _ end: ProcessEnd) async {
         let isWanted = instance.stopReason != nil
-        let isOutOfMemory = instance.worker.group.outOfMemoryKills() > 0
+        let isOutOfMemory = instance.isOutOfMemory
+        instance.noteEnd(isOutOfMemory: isOutOfMemory)
         // Held from now on; another one starts once everything of this one is gone, so that two never share the data.
         if let entry = entries[app], entry.machine.worker == instance.id { _ = entry.cell.hold() }
         await instance.worker.destroy()
@@ -225,8 +226,9 @@ extension HostDaemon {
         spawn { [self] in
             // From here on, every request that went to the worker is counted.
             await proxy?.synchronize()
-            let isIdle = instance.isIdle && cell.waiting.activity.heldRequests == 0
-            await later(.confirmed(id, isIdle: isIdle), app)
+            let isQuiet = instance.isQuiet && cell.waiting.activity.heldRequests == 0
+            let isWorking = await isWorking(instance, since: cell.lastActivity.load(ordering: .relaxed))
+            await later(.confirmed(id, isIdle: isQuiet && !isWorking), app)
         }
     }
 

@@ -26,8 +26,9 @@ extension HostDaemon {
                 continue
             }
             guard let (instance, depth) = sleeper(entry) else { continue }
-            if depth == .hot && !instance.isIdle { entry.cell.lastActivity.store(now, ordering: .relaxed) }
+            if depth == .hot && !instance.isQuiet { entry.cell.lastActivity.store(now, ordering: .relaxed) }
             let last = entry.cell.lastActivity.load(ordering: .relaxed)
+            if depth == .hot && isWorking(instance, since: last) { continue }
             candidates.append(
                 SleepPlan.Candidate(
                     app: apps.count,
@@ -45,6 +46,12 @@ extension HostDaemon {
             case .stop(let index): later(.sleep(.stopped), apps[index])
             }
         }
+    }
+
+    /// Whether background work keeps the app awake, which it may for a limited time after the last request.
+    func isWorking(_ instance: Instance, since last: UInt64) -> Bool {
+        let limit = configuration.timeouts.waitUntil + .seconds(5)
+        return instance.hasBackgroundWork && uptime() - .nanoseconds(Int64(last)) < limit
     }
 
     /// The worker that may sleep, or sleep deeper.

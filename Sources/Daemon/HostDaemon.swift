@@ -17,9 +17,9 @@ public actor HostDaemon: Service {
     let logs: LogStore
     let pool: WorkerPool
     let isolator: any Isolator
-    let groups: any ControlGroups
+    nonisolated let groups: any ControlGroups
     let table = RouteTable()
-    let logger: Logger
+    nonisolated let logger: Logger
     var proxy: ProxyServer?
 
     var entries: [ApplicationID: Entry]

@@ -79,6 +79,34 @@ package struct BubblewrapIsolator: Isolator {
         return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
     }
 
+    package func launchTool(
+        _ arguments: [String],
+        files: String,
+        cache: String,
+        environment: [String: String],
+        group: any ControlGroup,
+        onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess {
+        var options = Self.namespaces
+        for path in systemFiles { options += ["--ro-bind", path, path] }
+        options += ["--ro-bind", deno, Self.layout.deno, "--ro-bind", runtime, Self.layout.runtime]
+        options += ["--bind", files, Self.layout.app, "--bind", cache, Self.layout.cache]
+        options += ["--remount-ro", "/", "--chdir", Self.layout.app]
+        for (key, value) in ToolEnvironment.make(Self.layout).merging(environment, uniquingKeysWith: { $1 }) {
+            options += ["--setenv", key, value]
+        }
+        var command = ChildProcess.Command(
+            path: bwrap,
+            arguments: options + ["--", Self.layout.deno] + arguments,
+            environment: [:]
+        )
+        let groups = try group.entrances()
+        defer { groups.forEach(csandbox_close) }
+        command.groups = groups
+        let queue = DispatchQueue(label: "tool", target: .global(qos: .utility))
+        return try ChildProcess.start(command, queue: queue, onLine: onLine)
+    }
+
     package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {
         try await onQueue(boot.queue) {
             try folders.app.withCString { app in

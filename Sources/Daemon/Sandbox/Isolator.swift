@@ -24,6 +24,18 @@ package protocol Isolator: Sendable {
         onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
     ) throws -> ChildProcess
 
+    /// Starts the runtime's program with an app's folder, writable, and nothing else of this host; the network is open.
+    ///
+    /// The folder is at `/app` and is the working directory. Throws ``SystemError``.
+    func launchTool(
+        _ arguments: [String],
+        files: String,
+        cache: String,
+        environment: [String: String],
+        group: any ControlGroup,
+        onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess
+
     /// Puts an app's folders into a waiting worker and takes its way to the control socket's folder away.
     ///
     /// `pid`: a process inside the sandbox.

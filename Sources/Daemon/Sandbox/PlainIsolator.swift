@@ -1,4 +1,5 @@
 import CSandbox
+import Dispatch
 
 /// No sandbox but the runtime's own permissions: for machines on which nothing else works, and only on request.
 package struct PlainIsolator: Isolator {
@@ -44,5 +45,48 @@ package struct PlainIsolator: Isolator {
         return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
     }
 
+    package func launchTool(
+        _ arguments: [String],
+        files: String,
+        cache: String,
+        environment: [String: String],
+        group: any ControlGroup,
+        onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess {
+        let layout = WorkerLayout(
+            deno: deno,
+            runtime: runtime,
+            app: files,
+            data: cache,
+            run: cache,
+            cache: cache,
+            temporary: cache
+        )
+        let arguments = arguments.map {
+            $0.replacing("/runtime/", with: runtime + "/").replacing("/app", with: files)
+        }
+        var command = ChildProcess.Command(
+            path: deno,
+            arguments: arguments,
+            environment: ToolEnvironment.make(layout).merging(environment) { $1 },
+            directory: files
+        )
+        let groups = try group.entrances()
+        defer { groups.forEach(csandbox_close) }
+        command.groups = groups
+        let queue = DispatchQueue(label: "tool", target: .global(qos: .utility))
+        return try ChildProcess.start(command, queue: queue, onLine: onLine)
+    }
+
     package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {}
+}
+
+/// The environment of the runtime's program when it works on an app's folder.
+enum ToolEnvironment {
+    static func make(_ layout: WorkerLayout) -> [String: String] {
+        [
+            "PATH": "/bin", "HOME": layout.temporary, "DENO_DIR": layout.cache, "NO_COLOR": "1",
+            "DENO_NO_UPDATE_CHECK": "1", "LANG": "C.UTF-8",
+        ]
+    }
 }

@@ -21,7 +21,7 @@ final class Instance: Sendable {
     private struct State {
         /// Why the host ends it; nil while nobody does.
         var stop: HostMessage.StopReason?
-        var isFrozen = false
+        var isOutOfMemory = false
     }
 
     init(
@@ -52,6 +52,18 @@ final class Instance: Sendable {
         state.withLock { if $0.stop == nil { $0.stop = reason } }
     }
 
-    /// Nothing runs, nothing is open, and no background work goes on.
-    var isIdle: Bool { counted.activity.isIdle && (worker.activity.waitUntil ?? 0) == 0 }
+    /// Whether the kernel ended it for lack of memory.
+    ///
+    /// The count is gone with the worker's group, so it is noted before.
+    var isOutOfMemory: Bool { state.withLock(\.isOutOfMemory) || worker.group.outOfMemoryKills() > 0 }
+
+    func noteEnd(isOutOfMemory: Bool) { state.withLock { $0.isOutOfMemory = isOutOfMemory } }
+
+    /// Nothing runs and nothing is open, by the ingress's own count.
+    var isQuiet: Bool { counted.activity.isIdle }
+
+    /// Background work goes on, as the harness says.
+    ///
+    /// An app could say so for ever, so it counts for a limited time.
+    var hasBackgroundWork: Bool { !worker.activity.isIdle }
 }

@@ -94,7 +94,7 @@ package struct PoolPlan: Sendable {
             demand /= 2
             steps -= 1
         }
-        demand *= 1 - steps / 2
+        demand = steps < 1 ? demand * (1 - steps / 2) : 0
         demandAt = now
     }
 }

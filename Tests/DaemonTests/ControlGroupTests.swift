@@ -1,0 +1,102 @@
+@testable import Daemon
+import Foundation
+import Testing
+
+@Suite struct ControlGroupTests {
+    private func withFolder(_ body: (String) throws -> Void) throws {
+        let folder = "/tmp/martlet-groups-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try body(folder)
+    }
+
+    private func put(_ text: String, _ path: String) throws {
+        try FileManager.default.createDirectory(
+            atPath: (path as NSString).deletingLastPathComponent,
+            withIntermediateDirectories: true
+        )
+        try text.write(toFile: path, atomically: false, encoding: .utf8)
+    }
+
+    @Test func `the layout of version 1 and a hybrid machine is read`() {
+        let layout = ControlGroupDetection.Layout(
+            mounts: """
+                cgroup /nowhere/cpu cgroup rw,relatime,cpu 0 0
+                cgroup /nowhere/memory cgroup rw,relatime,memory 0 0
+                cgroup2 /nowhere/unified cgroup2 rw,relatime 0 0
+                """,
+            membership: "4:memory:/a/b\n1:cpu:/\n0::/\n"
+        )
+        #expect(layout.trees == ["cpu": "/nowhere/cpu", "memory": "/nowhere/memory"])
+        #expect(layout.unified == .init(path: "/nowhere/unified", controllers: [], isRoot: true))
+    }
+
+    @Test func `version 2 writes its limits in its own words`() throws {
+        try withFolder { folder in
+            try put("cpuset cpu memory pids\n", folder + "/cgroup.controllers")
+            for file in ["cgroup.subtree_control", "cgroup.procs"] { try put("", folder + "/" + file) }
+            // What the kernel makes with each folder, this tree has before.
+            let own = folder + "/martlet"
+            for file in ["cgroup.subtree_control", "cgroup.freeze"] { try put("", own + "/" + file) }
+            for file in ["memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.freeze"] {
+                try put("", own + "/w1/" + file)
+            }
+            try put("populated 1\nfrozen 1\n", own + "/w1/cgroup.events")
+            try put("low 0\noom_kill 3\n", own + "/w1/memory.events")
+            try put("12345\n", own + "/w1/memory.current")
+            let groups = try #require(ControlGroupsV2(tree: folder, name: "martlet", isRoot: true))
+            #expect(groups.features == .all)
+            #expect(groups.summary == "v2 (memory, cpu, pids, freezer)")
+            let group = try groups.make("w1")
+            try group.set(.init(memoryBytes: 1 << 20, cpu: 0.5, processes: 10))
+            let read = { ControlGroupDetection.text(own + "/w1/" + $0) }
+            #expect(read("memory.max") == "1048576")
+            #expect(read("memory.swap.max") == "0")
+            #expect(read("cpu.max") == "25000 50000")
+            #expect(read("pids.max") == "10")
+            try group.freeze()
+            #expect(read("cgroup.freeze") == "1")
+            #expect(group.memoryBytes() == 12345)
+            #expect(group.outOfMemoryKills() == 3)
+            #expect(groups.existing().map(\.name) == ["w1"])
+        }
+    }
+
+    @Test func `a machine without control groups says so`() {
+        let groups = ControlGroupDetection.detect(name: "x", mounts: "", membership: "")
+        #expect(groups.features.missing == ["memory", "cpu", "pids", "freezer"])
+        #expect(throws: SystemError.self) { try groups.make("w").freeze() }
+    }
+
+    @Test func `a line splitter cuts lines, joins pieces and bounds what is long`() {
+        var splitter = LineSplitter(maximumBytes: 8)
+        var lines: [String] = []
+        func feed(_ text: String) {
+            var text = text
+            text.withUTF8 { bytes in
+                splitter.feed(UnsafeRawBufferPointer(bytes)) {
+                    lines.append(String(decoding: $0, as: UTF8.self))
+                }
+            }
+        }
+        feed("one\ntw")
+        feed("o\n")
+        feed("0123456789ab\nx")
+        splitter.finish { lines.append(String(decoding: $0, as: UTF8.self)) }
+        #expect(lines == ["one", "two", "01234567", "89ab", "x"])
+    }
+
+    @Test func `messages of a harness are believed with its own key alone`() {
+        let ready = Array(#"{"type":"ready","key":"k","deno":"2.9.8"}"#.utf8)
+        #expect(WorkerMessage(line: ready, key: nil) == .ready(key: "k", deno: "2.9.8"))
+        let failed = #"{"type":"failed","key":"KEY","message":"boom","file":"main.ts","line":3}"#
+        let mine = Array(failed.replacingOccurrences(of: "KEY", with: "k").utf8)
+        guard case .failed(let failure) = WorkerMessage(line: mine, key: "k") else {
+            Issue.record("the message was not read")
+            return
+        }
+        #expect(failure.summary == "boom (main.ts:3)")
+        #expect(WorkerMessage(line: Array(failed.utf8), key: "k") == nil)
+        #expect(WorkerMessage(line: Array("nonsense".utf8), key: nil) == nil)
+    }
+}
