@@ -83,6 +83,12 @@ let daemon: [Target] = [
         dependencies: ["Archive", "Control", "Daemon", "CSandbox", "Proxy", logging],
         swiftSettings: strict
     ),
+    .executableTarget(
+        name: "martlet-host-benchmark",
+        dependencies: ["Archive", "Control", "Daemon", "CSandbox", logging],
+        path: "Benchmarks/host",
+        swiftSettings: strict
+    ),
 ]
 
 // Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.

@@ -118,14 +118,3 @@ extension HostDaemon {
         }
     }
 }
-
-extension HostDaemon {
-    /// Ends the workers of an app by force, as an accident would.
-    ///
-    /// Throws ``MartletError`` with code `not_found`.
-    package func killWorkers(of app: ApplicationID) throws {
-        for instance in try entry(app).awake?.instances.values ?? [:].values {
-            instance.worker.child.signal(SIGKILL)
-        }
-    }
-}

@@ -1,0 +1,39 @@
+package import Control
+import Foundation
+
+/// What tests and benchmarks need besides what people can do.
+extension HostDaemon {
+    /// Ends the workers of an app by force, as an accident would.
+    ///
+    /// Throws ``MartletError`` with code `not_found`.
+    package func killWorkers(of app: ApplicationID) throws {
+        for instance in try entry(app).awake?.instances.values ?? [:].values {
+            instance.worker.child.signal(SIGKILL)
+        }
+    }
+
+    /// Sends an app to sleep as if its idle time had passed.
+    package func putToSleep(_ app: ApplicationID, isDeep: Bool) {
+        later(.sleep(isDeep ? .stopped : .frozen), app)
+    }
+
+    /// Waits until the pool is full.
+    package func fillPool() async { await pool.fill(atMost: .seconds(30)) }
+
+    /// Makes another app with the version that an app has.
+    package func copyForBenchmark(_ app: ApplicationID, _ name: String) async throws {
+        let current = try entry(app)
+        guard let id = current.record.version, var version = try await store.version(id, of: app) else {
+            throw MartletError(.notFound, "\(app) has no version")
+        }
+        version.app = try ApplicationID(validating: name)
+        _ = try await store.claim(version.app, for: current.record.owner, now: Date())
+        try await store.add(version)
+        try await store.use(version, now: Date())
+        var record = current.record
+        record.id = version.app
+        let entry = Self.makeEntry(record, limits: configuration.limits)
+        entries[version.app] = entry
+        table[name] = entry.cell
+    }
+}
