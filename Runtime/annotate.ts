@@ -22,7 +22,17 @@ export async function documentation(main: string, root: string): Promise<Doc> {
   const seen = new Set(next);
   while (next.length > 0) {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["doc", "--json", "--private", "--quiet", "--no-lock", "--no-remote", "--import-map", importMap, ...next],
+      args: [
+        "doc",
+        "--json",
+        "--private",
+        "--quiet",
+        "--no-lock",
+        "--no-remote",
+        "--import-map",
+        importMap,
+        ...next,
+      ],
       env: { NO_COLOR: "1" },
       stdin: "null",
     }).output();
@@ -52,11 +62,16 @@ function imported(doc: Doc, root: string): Set<string> {
 }
 
 /** Writes the schema file of `main` and returns what cannot be checked. */
-export async function annotate(options: { main: string; out: string; root?: string; doc?: string }): Promise<number> {
+export async function annotate(
+  options: { main: string; out: string; root?: string; doc?: string },
+): Promise<number> {
   const main = await Deno.realPath(options.main);
   const folder = await Deno.realPath(options.root ?? main.slice(0, main.lastIndexOf("/") + 1));
-  const root = new URL(`file://${folder.replace(/\/?$/, "/").split("/").map(encodeURIComponent).join("/")}`).href;
-  const doc = options.doc === undefined ? await documentation(main, root) : JSON.parse(await Deno.readTextFile(options.doc));
+  const root =
+    new URL(`file://${folder.replace(/\/?$/, "/").split("/").map(encodeURIComponent).join("/")}`).href;
+  const doc = options.doc === undefined
+    ? await documentation(main, root)
+    : JSON.parse(await Deno.readTextFile(options.doc));
   const schema = extract(doc, root);
   await Deno.writeTextFile(options.out, JSON.stringify(schema) + "\n");
   for (const warning of schema.warnings) console.log(JSON.stringify(warning));

@@ -1,4 +1,11 @@
-import type { HandlerSchema, ParameterSchema, Schema, SchemaFile, SchemaWarning, SpecialType } from "../martlet/schema.ts";
+import type {
+  HandlerSchema,
+  ParameterSchema,
+  Schema,
+  SchemaFile,
+  SchemaWarning,
+  SpecialType,
+} from "../martlet/schema.ts";
 import type { Doc, DocDeclaration, DocParameter, DocType } from "./doc.ts";
 import { constraints, parameterComment, summary } from "./jsdoc.ts";
 import { type Bound, merge, type Scope, TypeConverter } from "./types.ts";
@@ -11,21 +18,33 @@ export function extract(doc: Doc, root: string): SchemaFile {
   const warnings: SchemaWarning[] = [];
   let place: { module: string; line: number; prefix: string } = { module: "", line: 0, prefix: "" };
   const converter = new TypeConverter(doc, (where, message) => {
-    const warning: SchemaWarning = { module: place.module, line: place.line, where: `${place.prefix}${where})`, message };
+    const warning: SchemaWarning = {
+      module: place.module,
+      line: place.line,
+      where: `${place.prefix}${where})`,
+      message,
+    };
     if (!warnings.some((other) => JSON.stringify(other) === JSON.stringify(warning))) warnings.push(warning);
   });
   const handlers: HandlerSchema[] = [];
   for (const [file, node] of Object.entries(doc.nodes)) {
     if (!file.startsWith(root)) continue;
     for (const symbol of node.symbols) {
-      const declarations = symbol.declarations.filter(({ kind, location }) => kind === "function" && location.filename === file);
+      const declarations = symbol.declarations.filter(({ kind, location }) =>
+        kind === "function" && location.filename === file
+      );
       // Of overloads the implementation is not documented: they are not bound.
       if (declarations.length !== 1) continue;
       const declaration = declarations[0]!;
       const module = decodeURIComponent(file.slice(root.length));
       place = { module, line: declaration.location.line, prefix: `${symbol.name}(` };
       if ((declaration.def.typeParams?.length ?? 0) > 0) {
-        warnings.push({ module, line: place.line, where: symbol.name, message: "a generic function has no types to check" });
+        warnings.push({
+          module,
+          line: place.line,
+          where: symbol.name,
+          message: "a generic function has no types to check",
+        });
         continue;
       }
       const handler = extractHandler(symbol.name, module, declaration, file, converter);
@@ -46,8 +65,15 @@ function extractHandler(
   const parameters: ParameterSchema[] = [];
   const declared = (declaration.def.params ?? []) as DocParameter[];
   // A function without any type is bound by the names of its parameters, with the values as they come.
-  const returns = extractReturn(declaration.def.returnType, scope, converter, declaration.def.isGenerator === true && declaration.def.isAsync === true);
-  const hasTypes = declared.some((parameter) => typeOf(parameter) !== undefined || parameter.kind === "assign");
+  const returns = extractReturn(
+    declaration.def.returnType,
+    scope,
+    converter,
+    declaration.def.isGenerator === true && declaration.def.isAsync === true,
+  );
+  const hasTypes = declared.some((parameter) =>
+    typeOf(parameter) !== undefined || parameter.kind === "assign"
+  );
   if (declared.length > 0 && !hasTypes) return null;
   if (declared.length === 0 && declaration.def.returnType === undefined) return null;
   for (const parameter of declared) {
@@ -72,11 +98,17 @@ function extractParameter(
   if (inner.kind === "rest") return null;
   const name = inner.name ?? "";
   const type = typeOf(parameter);
-  const special = type?.kind === "typeRef" && specials.has(type.value.typeName) ? type.value.typeName as SpecialType : undefined;
+  const special = type?.kind === "typeRef" && specials.has(type.value.typeName)
+    ? type.value.typeName as SpecialType
+    : undefined;
   if (special !== undefined) return { name, required: false, schema: {}, special };
   if (name === "") {
     // A destructured parameter is the whole body; its name is nobody's.
-    return { name: "body", required: true, schema: type === undefined ? {} : converter.schema({ type, scope }, "body") };
+    return {
+      name: "body",
+      required: true,
+      schema: type === undefined ? {} : converter.schema({ type, scope }, "body"),
+    };
   }
   let schema: Schema;
   if (type !== undefined) schema = converter.schema({ type, scope }, name);
@@ -88,8 +120,12 @@ function extractParameter(
   const standard = parameter.kind === "assign" ? constant(parameter.right ?? "") : undefined;
   if (standard !== undefined && schema.default === undefined) schema = { ...schema, default: standard };
   const options = type === undefined ? [] : converter.options({ type, scope });
-  const canBeMissing = options.some(({ type }) => type.kind === "keyword" && (type.value === "undefined" || type.value === "any" || type.value === "unknown"));
-  const isRequired = parameter.kind !== "assign" && !(inner.optional ?? false) && !canBeMissing && schema.default === undefined;
+  const canBeMissing = options.some(({ type }) =>
+    type.kind === "keyword" &&
+    (type.value === "undefined" || type.value === "any" || type.value === "unknown")
+  );
+  const isRequired = parameter.kind !== "assign" && !(inner.optional ?? false) && !canBeMissing &&
+    schema.default === undefined;
   return { name, required: isRequired, schema, ...(description === undefined ? {} : { description }) };
 }
 
@@ -117,12 +153,20 @@ function extractReturn(
   converter: TypeConverter,
   isAsyncGenerator: boolean,
 ): HandlerSchema["returns"] {
-  const made = { schema: null as Schema | null, isNullable: false, isVoid: false, isResponse: false, isStream: isAsyncGenerator };
+  const made = {
+    schema: null as Schema | null,
+    isNullable: false,
+    isVoid: false,
+    isResponse: false,
+    isStream: isAsyncGenerator,
+  };
   if (type === undefined) return made;
-  let bound: Bound = converter.expand({ type, scope });
+  let bound: Bound = { type, scope };
   const global = (names: string[]): Bound | null => {
-    const { type, scope } = bound;
-    if (type.kind !== "typeRef" || type.value.resolution !== undefined || !names.includes(type.value.typeName)) return null;
+    const { type, scope } = converter.expand(bound);
+    if (
+      type.kind !== "typeRef" || type.value.resolution !== undefined || !names.includes(type.value.typeName)
+    ) return null;
     const first = type.value.typeParams?.[0];
     return first === undefined ? null : { type: first, scope };
   };
@@ -131,13 +175,22 @@ function extractReturn(
   const event = global(["AsyncIterable", "AsyncGenerator", "AsyncIterableIterator"]);
   if (event !== null) return { ...made, isStream: true, schema: converter.schema(event, "each event") };
   const options = converter.options(bound);
-  const is = (kind: string, value: string) => options.some(({ type }) => type.kind === kind && (kind === "typeRef" ? type.value.typeName : type.value) === value);
+  const is = (kind: string, value: string) =>
+    options.some(({ type }) =>
+      type.kind === kind && (kind === "typeRef" ? type.value.typeName : type.value) === value
+    );
   if (is("typeRef", "Response")) return { ...made, isResponse: true, isNullable: is("keyword", "null") };
-  if (options.every(({ type }) => type.kind === "keyword" && ["void", "undefined", "never"].includes(type.value))) {
+  if (
+    options.every(({ type }) =>
+      type.kind === "keyword" && ["void", "undefined", "never"].includes(type.value)
+    )
+  ) {
     return { ...made, isVoid: true };
   }
   made.isNullable = is("keyword", "null");
-  const values = options.filter(({ type }) => !(type.kind === "keyword" && ["null", "undefined", "void"].includes(type.value)));
+  const values = options.filter(({ type }) =>
+    !(type.kind === "keyword" && ["null", "undefined", "void"].includes(type.value))
+  );
   if (values.length === 0) return { ...made, schema: { type: "null" } };
   // A declared name stays one where the whole type is it.
   const whole = values.length === options.length ? bound : null;
@@ -145,6 +198,9 @@ function extractReturn(
     ? converter.schema(whole, "the answer")
     : values.length === 1
     ? converter.schema(values[0]!, "the answer")
-    : converter.schema({ type: { kind: "union", value: values.map(({ type }) => type) }, scope: values[0]!.scope }, "the answer");
+    : converter.schema({
+      type: { kind: "union", value: values.map(({ type }) => type) },
+      scope: values[0]!.scope,
+    }, "the answer");
   return made;
 }

@@ -12,7 +12,7 @@ const numbers = new Set([
   "minItems",
   "maxItems",
 ]);
-const tag = /@(\w+)(?:[ \t]+((?:(?!\s@\w).)*))?/g;
+const tag = /@(\w+)(?:[ \t]+(?!@\w)((?:(?!\s@\w).)*))?/g;
 
 /** Splits the text of a comment into its words and the tags in it. */
 function cut(text: string): { words: string; tags: [string, string][] } {
@@ -38,7 +38,9 @@ export function constraints(jsDoc: JSDoc | undefined, complain: (message: string
   const texts = [jsDoc.doc ?? ""];
   for (const { kind, doc, value, name } of jsDoc.tags ?? []) {
     if (kind === "unsupported") texts.push(value ?? "");
-    else if (kind === "default" || kind === "example" || kind === "deprecated") texts.push(`@${kind} ${value ?? doc ?? name ?? ""}`);
+    else if (kind === "default" || kind === "example" || kind === "deprecated") {
+      texts.push(`@${kind} ${value ?? doc ?? name ?? ""}`);
+    }
   }
   const made: Schema = {};
   const descriptions: string[] = [];
@@ -85,7 +87,9 @@ export function parameterComment(jsDoc: JSDoc | undefined, name: string): JSDoc 
 }
 
 /** The comment of a function: its first line, and the rest. */
-export function summary(jsDoc: JSDoc | undefined): { summary?: string; description?: string; deprecated?: boolean } {
+export function summary(
+  jsDoc: JSDoc | undefined,
+): { summary?: string; description?: string; deprecated?: boolean } {
   const text = (jsDoc?.doc ?? "").trim();
   const [first, ...rest] = text.split("\n");
   const more = rest.join("\n").trim();

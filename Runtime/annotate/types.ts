@@ -122,7 +122,10 @@ export class TypeConverter {
         if (type.value.operator === "readonly" || type.value.operator === "unique") {
           return this.#schema({ type: type.value.tsType, scope }, where);
         }
-        return { type: "string", enum: [...this.#members({ type: type.value.tsType, scope }).properties.keys()] };
+        return {
+          type: "string",
+          enum: [...this.#members({ type: type.value.tsType, scope }).properties.keys()],
+        };
       case "intersection":
       case "typeLiteral":
       case "mapped":
@@ -145,7 +148,9 @@ export class TypeConverter {
     for (const part of parts) {
       if (part.kind === "rest") {
         const inner = this.expand({ type: part.value, scope });
-        if (inner.type.kind !== "array") throw new Inexpressible("a rest element in a tuple must be an array");
+        if (inner.type.kind !== "array") {
+          throw new Inexpressible("a rest element in a tuple must be an array");
+        }
         items = this.schema({ type: inner.type.value, scope: inner.scope }, `${where}[]`);
       } else if (items !== false) {
         throw new Inexpressible("elements after a rest element cannot be expressed");
@@ -195,7 +200,9 @@ export class TypeConverter {
     );
     if (objects.length < 2 || !resolved.every((schema) => schema.type === "object")) return null;
     for (const name of Object.keys(resolved[0]!.properties ?? {})) {
-      const tags = resolved.map((schema) => schema.required?.includes(name) ? valuesOf(schema.properties?.[name]) : null);
+      const tags = resolved.map((schema) =>
+        schema.required?.includes(name) ? valuesOf(schema.properties?.[name]) : null
+      );
       if (tags.some((values) => values === null)) continue;
       const all = (tags as unknown[][]).flat();
       if (new Set(all).size !== all.length) continue;
@@ -213,7 +220,9 @@ export class TypeConverter {
     const members = this.#members({ type: type.value.objType, scope });
     const keys = this.#keys({ type: type.value.indexType, scope });
     const found = keys.map((key) => members.properties.get(key) ?? members.index);
-    if (found.some((member) => member === null)) throw new Inexpressible(`${type.repr || "an indexed type"} names a property that is not there`);
+    if (found.some((member) => member === null)) {
+      throw new Inexpressible(`${type.repr || "an indexed type"} names a property that is not there`);
+    }
     return found.length === 1 ? this.schema(found[0]!, where) : this.#union(found as Bound[], where);
   }
 
@@ -227,9 +236,16 @@ export class TypeConverter {
       const place = `${where}.${name}`;
       const own = this.schema(member, place);
       const added = constraints(member.comment, (message) => this.#warn(place, message));
-      Object.defineProperty(properties, name, { value: merge(own, added), enumerable: true, configurable: true, writable: true });
-      const canBeMissing = member.isOptional || this.options(member).some(({ type }) => type.kind === "keyword" && type.value === "undefined");
-      if (!canBeMissing) required.push(name);
+      Object.defineProperty(properties, name, {
+        value: merge(own, added),
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
+      const canBeMissing = member.isOptional ||
+        this.options(member).some(({ type }) => type.kind === "keyword" && type.value === "undefined");
+      // What cannot be checked is not asked for either: a function never comes as JSON.
+      if (!canBeMissing && own["x-martlet-unchecked"] === undefined) required.push(name);
     }
     return {
       type: "object",
@@ -266,7 +282,10 @@ export class TypeConverter {
           const inner = this.#scopeOf(found.declaration, found.file, type, scope);
           const { def } = found.declaration;
           const bases = (def.extends ?? []) as DocType[];
-          return mergeMembers([...bases.map((base) => this.#members({ type: base, scope: inner })), this.#literalMembers(def, inner)]);
+          return mergeMembers([
+            ...bases.map((base) => this.#members({ type: base, scope: inner })),
+            this.#literalMembers(def, inner),
+          ]);
         }
         throw new Inexpressible(describeReference(type, found?.declaration));
       }
@@ -306,7 +325,11 @@ export class TypeConverter {
     } else {
       for (const key of this.#keys(constraint)) {
         const type: DocType = { kind: "literal", repr: key, value: { kind: "string", string: key } };
-        properties.set(key, { ...make(type), isOptional: value.optional === true || value.optional === "+" || value.optional === "plus", comment: undefined });
+        properties.set(key, {
+          ...make(type),
+          isOptional: value.optional === true || value.optional === "+" || value.optional === "plus",
+          comment: undefined,
+        });
       }
     }
     return { properties, index };
@@ -353,7 +376,9 @@ export class TypeConverter {
       case "Record": {
         if (second === undefined) return null;
         if (this.expand(first).type.kind === "keyword") return { properties: new Map(), index: second };
-        const made = this.#keys(first).map((key): [string, Member] => [key, { ...second, isOptional: false, comment: undefined }]);
+        const made = this.#keys(first).map((
+          key,
+        ): [string, Member] => [key, { ...second, isOptional: false, comment: undefined }]);
         return { properties: new Map(made), index: null };
       }
       default:
@@ -371,10 +396,17 @@ export class TypeConverter {
     const found = this.#declaration(type, scope);
     if (found === null) {
       if (resolution !== undefined) throw new Inexpressible(`the declaration of ${typeName} was not found`);
-      return this.#global(typeName, (typeParams as DocType[]).map((part) => ({ type: part, scope })), bound, where);
+      return this.#global(
+        typeName,
+        (typeParams as DocType[]).map((part) => ({ type: part, scope })),
+        bound,
+        where,
+      );
     }
     const { declaration, file } = found;
-    if (declaration.kind === "enum") return this.#define(declaration, file, typeName, "", () => enumeration(declaration));
+    if (declaration.kind === "enum") {
+      return this.#define(declaration, file, typeName, "", () => enumeration(declaration));
+    }
     if (declaration.kind !== "interface" && declaration.kind !== "typeAlias") {
       // `Color.Red`: a member of an enum.
       throw new Inexpressible(describeReference(type, declaration));
@@ -391,7 +423,13 @@ export class TypeConverter {
     });
   }
 
-  #define(declaration: DocDeclaration, file: string, name: string, suffix: string, make: () => Schema): Schema {
+  #define(
+    declaration: DocDeclaration,
+    file: string,
+    name: string,
+    suffix: string,
+    make: () => Schema,
+  ): Schema {
     const key = `${file}:${declaration.location.line}:${declaration.location.col} ${suffix}`;
     const known = this.#names.get(key);
     if (known !== undefined) return { $ref: `#/components/schemas/${known}` };
@@ -404,7 +442,9 @@ export class TypeConverter {
       const made = make();
       this.definitions[unique] = made;
       // A name for nothing but another name would make documents longer and say no more.
-      if (made.$ref === `#/components/schemas/${unique}`) throw new Inexpressible(`${name} is defined by itself`);
+      if (made.$ref === `#/components/schemas/${unique}`) {
+        throw new Inexpressible(`${name} is defined by itself`);
+      }
     } catch (error) {
       if (!(error instanceof Inexpressible)) throw error;
       this.definitions[unique] = this.#unchecked(name, error.message);
@@ -441,13 +481,19 @@ export class TypeConverter {
         if (first !== undefined && !isObjectLike(this.expand(first).type)) return this.schema(first, where);
         break;
       case "NonNullable":
-        if (first !== undefined) return this.#union(this.options(first).filter(({ type }) => !isNullish(type)), where);
+        if (first !== undefined) {
+          return this.#union(this.options(first).filter(({ type }) => !isNullish(type)), where);
+        }
         break;
       case "Exclude":
       case "Extract":
         if (first !== undefined && second !== undefined) {
-          const other = new Set(this.options(second).map((option) => JSON.stringify(this.schema(option, where))));
-          const kept = this.options(first).filter((option) => other.has(JSON.stringify(this.schema(option, where))) === (name === "Extract"));
+          const other = new Set(
+            this.options(second).map((option) => JSON.stringify(this.schema(option, where))),
+          );
+          const kept = this.options(first).filter((option) =>
+            other.has(JSON.stringify(this.schema(option, where))) === (name === "Extract")
+          );
           return this.#union(kept, where);
         }
         break;
@@ -469,12 +515,19 @@ export class TypeConverter {
   }
 
   #scopeOf(declaration: DocDeclaration, file: string, type: DocType, outer: Scope): Scope {
-    const parameters = (declaration.def.typeParams ?? []) as { name: string; default?: DocType; constraint?: DocType }[];
+    const parameters = (declaration.def.typeParams ?? []) as {
+      name: string;
+      default?: DocType;
+      constraint?: DocType;
+    }[];
     const given = (type.value.typeParams ?? []) as DocType[];
     const scope: Scope = { file, arguments: new Map() };
     parameters.forEach((parameter, i) => {
       if (given[i] !== undefined) scope.arguments.set(parameter.name, { type: given[i]!, scope: outer });
-      else scope.arguments.set(parameter.name, { type: parameter.default ?? { kind: "keyword", value: "unknown" }, scope });
+      else {scope.arguments.set(parameter.name, {
+          type: parameter.default ?? { kind: "keyword", value: "unknown" },
+          scope,
+        });}
     });
     return scope;
   }
@@ -490,7 +543,11 @@ export class TypeConverter {
   }
 
   /** Finds a type in a file, and through what the file exports of others. */
-  #lookUp(file: string, name: string, seen: Set<string>): { declaration: DocDeclaration; file: string } | null {
+  #lookUp(
+    file: string,
+    name: string,
+    seen: Set<string>,
+  ): { declaration: DocDeclaration; file: string } | null {
     const node = this.#doc.nodes[file];
     if (node === undefined || seen.has(file)) return null;
     seen.add(file);
@@ -520,7 +577,9 @@ function resolveSpecifier(specifier: string, file: string): string {
 
 function declaredName(type: DocType): string {
   const { typeName, resolution } = type.value;
-  return resolution?.name !== undefined && resolution.name !== "default" ? resolution.name : typeName.split(".").pop();
+  return resolution?.name !== undefined && resolution.name !== "default"
+    ? resolution.name
+    : typeName.split(".").pop();
 }
 
 function describeReference(type: DocType, declaration: DocDeclaration | undefined): string {
@@ -567,7 +626,9 @@ function literal(type: DocType): Schema {
 /** `x-${number}` as a regular expression. */
 function templatePattern(parts: DocType[]): string {
   const text = parts.map((part) => {
-    if (part.kind === "literal" && part.value.kind === "string") return (part.value.string as string).replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+    if (part.kind === "literal" && part.value.kind === "string") {
+      return (part.value.string as string).replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+    }
     if (part.kind === "keyword" && part.value === "string") return "[\\s\\S]*";
     if (part.kind === "keyword" && part.value === "number") return "-?\\d+(?:\\.\\d+)?(?:e[+-]?\\d+)?";
     throw new Inexpressible("a template with other parts than string and number cannot be expressed");
@@ -614,7 +675,10 @@ function mergeMembers(parts: Members[]): Members {
   for (const part of parts) {
     for (const [name, member] of part.properties) {
       const before = properties.get(name);
-      properties.set(name, before === undefined ? member : { ...member, isOptional: before.isOptional && member.isOptional });
+      properties.set(
+        name,
+        before === undefined ? member : { ...member, isOptional: before.isOptional && member.isOptional },
+      );
     }
     index = part.index ?? index;
   }
@@ -624,5 +688,11 @@ function mergeMembers(parts: Members[]): Members {
 /** Adds what a comment says to a schema; beside a reference it stands next to it (2020-12 allows that). */
 export function merge(schema: Schema, added: Schema): Schema {
   if (Object.keys(added).length === 0) return schema;
-  return { ...schema, ...added, ...(schema.type !== undefined && added.type === "integer" && schema.type !== "number" ? { type: schema.type } : {}) };
+  return {
+    ...schema,
+    ...added,
+    ...(schema.type !== undefined && added.type === "integer" && schema.type !== "number"
+      ? { type: schema.type }
+      : {}),
+  };
 }

@@ -34,7 +34,9 @@ export class InputError extends HttpError {
   constructor(faults: Fault[]) {
     const first = faults[0]!;
     const more = faults.length === 1 ? "" : `, and ${faults.length - 1} more`;
-    super(400, `${first.path}: expected ${first.expected}, got ${first.got}${more}`, { details: { errors: faults } });
+    super(400, `${first.path}: expected ${first.expected}, got ${first.got}${more}`, {
+      details: { errors: faults },
+    });
   }
 }
 
@@ -73,7 +75,9 @@ export function planParameters(
     if (special !== undefined) source = special;
     else if (pathNames.includes(name)) source = "path";
     else if (!hasBody) source = "query";
-    else source = inBody.length === 1 && (schema === null || isCompound(target, compiler)) ? "whole-body" : "body";
+    else {source = inBody.length === 1 && (schema === null || isCompound(target, compiler))
+        ? "whole-body"
+        : "body";}
     const isChecked = schema !== null && special === undefined;
     return {
       name,
@@ -140,7 +144,12 @@ function bindOne(
       if (parameter.isList) {
         // `?tag=a&tag=b`, or one JSON array.
         const isJSON = values.length === 1 && values[0]!.startsWith("[");
-        return check(parameter, parameter.text, isJSON ? values[0] : values.length === 0 ? undefined : values, faults);
+        return check(
+          parameter,
+          parameter.text,
+          isJSON ? values[0] : values.length === 0 ? undefined : values,
+          faults,
+        );
       }
       return check(parameter, parameter.text, values[0], faults);
     }
@@ -150,7 +159,11 @@ function bindOne(
       const fields = body!.value;
       if (fields === undefined) return check(parameter, parameter.json, undefined, faults);
       if (typeof fields !== "object" || fields === null || Array.isArray(fields)) {
-        faults.push({ path: "body", expected: `an object with ${name}`, got: fields === null ? "null" : `${typeof fields}` });
+        faults.push({
+          path: "body",
+          expected: `an object with ${name}`,
+          got: fields === null ? "null" : `${typeof fields}`,
+        });
         return undefined;
       }
       const value = Object.hasOwn(fields, name) ? (fields as Record<string, unknown>)[name] : undefined;
@@ -159,9 +172,16 @@ function bindOne(
   }
 }
 
-function check(parameter: BoundParameter, validator: Validator | null, value: unknown, faults: Fault[]): unknown {
+function check(
+  parameter: BoundParameter,
+  validator: Validator | null,
+  value: unknown,
+  faults: Fault[],
+): unknown {
   if (value === undefined) {
-    if (parameter.isRequired) faults.push({ path: parameter.name, expected: parameter.expected, got: "nothing" });
+    if (parameter.isRequired) {
+      faults.push({ path: parameter.name, expected: parameter.expected, got: "nothing" });
+    }
     return undefined;
   }
   return validator === null ? value : validator(value, parameter.name, faults);

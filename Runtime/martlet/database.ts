@@ -21,7 +21,9 @@ export function database(name = "main"): DatabaseSync {
     Deno.mkdirSync(folder, { recursive: true });
   }
   const database = new DatabaseSync(`${folder}/${name}.db`);
-  database.exec("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;");
+  database.exec(
+    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+  );
   open.set(name, database);
   onClose(() => {
     open.delete(name);

@@ -53,5 +53,8 @@ export function problem(
 ): Response {
   const all = new Headers(headers);
   all.set("content-type", "application/problem+json");
-  return new Response(JSON.stringify({ title: titleOf(status), status, detail, ...members }), { status, headers: all });
+  return new Response(JSON.stringify({ title: titleOf(status), status, detail, ...members }), {
+    status,
+    headers: all,
+  });
 }

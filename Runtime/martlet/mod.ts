@@ -13,4 +13,11 @@ export { database } from "./database.ts";
 export { HttpError } from "./http_error.ts";
 export { currentRequestID as requestID } from "./internal/scope.ts";
 export type { ServerEvent } from "./respond.ts";
-export { type App, type Handler, type Middleware, type RouteTable, serve, type ServeOptions } from "./serve.ts";
+export {
+  type App,
+  type Handler,
+  type Middleware,
+  type RouteTable,
+  serve,
+  type ServeOptions,
+} from "./serve.ts";

@@ -11,7 +11,12 @@ export interface RouteDescription {
 }
 
 /** The OpenAPI 3.1 description of an app's routes. */
-export function openAPI(routes: RouteDescription[], file: SchemaFile, title: string, origin: string): Record<string, unknown> {
+export function openAPI(
+  routes: RouteDescription[],
+  file: SchemaFile,
+  title: string,
+  origin: string,
+): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
   const identifiers = new Set<string>();
   for (const route of routes) {
@@ -51,7 +56,9 @@ const problemSchema = {
 function operation(route: RouteDescription, identifiers: Set<string>): Record<string, unknown> {
   const { schema, parameters } = route;
   const described = new Map(schema?.parameters.map(({ name, description }) => [name, description]));
-  const inURL = parameters.filter(({ source }) => source === "path" || source === "query").map((parameter) => ({
+  const inURL = parameters.filter(({ source }) => source === "path" || source === "query").map((
+    parameter,
+  ) => ({
     name: parameter.name,
     in: parameter.source,
     required: parameter.isRequired,
@@ -64,7 +71,9 @@ function operation(route: RouteDescription, identifiers: Set<string>): Record<st
       inURL.push({ name: name!, in: "path", required: true, schema: { type: "string" } });
     }
   }
-  const base = route.name !== "" && /^[\w$]+$/.test(route.name) ? route.name : `${route.method} ${route.pattern}`.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/_$/, "");
+  const base = route.name !== "" && /^[\w$]+$/.test(route.name)
+    ? route.name
+    : `${route.method} ${route.pattern}`.toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/_$/, "");
   let operationId = base;
   for (let i = 2; identifiers.has(operationId); i++) operationId = `${base}_${i}`;
   identifiers.add(operationId);
@@ -75,7 +84,9 @@ function operation(route: RouteDescription, identifiers: Set<string>): Record<st
     ...(schema?.description === undefined ? {} : { description: schema.description }),
     ...(schema?.deprecated ? { deprecated: true } : {}),
     ...(inURL.length === 0 ? {} : { parameters: inURL }),
-    ...(body === null ? {} : { requestBody: { required: body.isRequired, content: { "application/json": { schema: body.schema } } } }),
+    ...(body === null ? {} : {
+      requestBody: { required: body.isRequired, content: { "application/json": { schema: body.schema } } },
+    }),
     responses: responses(route, inURL.length > 0 || body !== null),
   };
 }
@@ -108,11 +119,16 @@ function responses(route: RouteDescription, hasInput: boolean): Record<string, u
   } else if (returns.isVoid) {
     made["204"] = { description: "Done." };
   } else if (returns.isStream) {
-    made["200"] = { description: "Server-sent events.", content: { "text/event-stream": { schema: { type: "string" } } } };
+    made["200"] = {
+      description: "Server-sent events.",
+      content: { "text/event-stream": { schema: { type: "string" } } },
+    };
   } else if (returns.schema === null) {
     made["200"] = { description: "The answer; its type is not declared." };
   } else {
-    const type = returns.schema.type === "string" && returns.schema["x-martlet-type"] === undefined ? "text/plain" : "application/json";
+    const type = returns.schema.type === "string" && returns.schema["x-martlet-type"] === undefined
+      ? "text/plain"
+      : "application/json";
     made["200"] = { description: "The answer.", content: { [type]: { schema: returns.schema } } };
   }
   if (returns?.isNullable) made["404"] = problems("There is no such thing.");

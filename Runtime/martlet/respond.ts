@@ -91,7 +91,9 @@ export function eventStream(values: AsyncIterable<unknown>): Response {
       finish();
     },
   });
-  return new Response(body, { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
+  return new Response(body, {
+    headers: { "content-type": "text/event-stream", "cache-control": "no-store" },
+  });
 }
 
 const eventKeys = new Set(["data", "event", "id", "retry"]);

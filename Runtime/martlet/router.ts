@@ -35,10 +35,14 @@ export function parsePattern(pattern: string): Segment[] {
     const kind = part.startsWith(":") ? "parameter" : part.startsWith("*") ? "rest" : "fixed";
     const text = kind === "fixed" ? part : part.slice(1);
     if (kind !== "fixed") {
-      if (!/^[A-Za-z_$][\w$]*$/.test(text)) throw new TypeError(`route ${pattern}: ${part} needs a name, such as ${part[0]}id`);
+      if (!/^[A-Za-z_$][\w$]*$/.test(text)) {
+        throw new TypeError(`route ${pattern}: ${part} needs a name, such as ${part[0]}id`);
+      }
       if (seen.has(text)) throw new TypeError(`route ${pattern}: the name ${text} is there twice`);
       seen.add(text);
-      if (kind === "rest" && i !== parts.length - 1) throw new TypeError(`route ${pattern}: *${text} must be the last segment`);
+      if (kind === "rest" && i !== parts.length - 1) {
+        throw new TypeError(`route ${pattern}: *${text} must be the last segment`);
+      }
     }
     return { kind, text };
   });
@@ -69,10 +73,18 @@ export class RouteTree<Value> {
         isRest = true;
       }
     }
-    const leaf = isRest ? (node.rest ??= { names, methods: new Map() }) : (node.leaf ??= { names, methods: new Map() });
-    if (leaf.methods.has(method)) throw new TypeError(`route ${method} ${pattern}: there are two routes for it`);
+    const leaf = isRest
+      ? (node.rest ??= { names, methods: new Map() })
+      : (node.leaf ??= { names, methods: new Map() });
+    if (leaf.methods.has(method)) {
+      throw new TypeError(`route ${method} ${pattern}: there are two routes for it`);
+    }
     if (leaf.names.join() !== names.join()) {
-      throw new TypeError(`route ${method} ${pattern}: another route of this shape calls its parameters ${leaf.names.join(", ")}; use the same names`);
+      throw new TypeError(
+        `route ${method} ${pattern}: another route of this shape calls its parameters ${
+          leaf.names.join(", ")
+        }; use the same names`,
+      );
     }
     leaf.methods.set(method, value);
   }

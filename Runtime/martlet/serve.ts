@@ -78,7 +78,8 @@ class Server implements App {
       routes: this.#routes.length,
       cron: [...this.#cron.keys()],
       useSchema: (schema) => this.#compile(schema as SchemaFile),
-      runCron: (expression, scheduledTime, context) => this.#runCron(expression, scheduledTime, context as Context),
+      runCron: (expression, scheduledTime, context) =>
+        this.#runCron(expression, scheduledTime, context as Context),
     });
   }
 
@@ -88,11 +89,14 @@ class Server implements App {
     const queryStart = url.indexOf("?", pathStart);
     const path = queryStart < 0 ? url.slice(pathStart) : url.slice(pathStart, queryStart);
     const query = queryStart < 0 ? "" : url.slice(queryStart + 1);
-    const isUpgrade = request.method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    const isUpgrade = request.method === "GET" &&
+      request.headers.get("upgrade")?.toLowerCase() === "websocket";
     const method = isUpgrade ? "WS" : request.method;
     try {
       let found = this.#tree.find(method, path);
-      if (found.kind === "method" && (method === "HEAD" || method === "WS")) found = this.#tree.find("GET", path);
+      if (found.kind === "method" && (method === "HEAD" || method === "WS")) {
+        found = this.#tree.find("GET", path);
+      }
       if (found.kind === "found") {
         const route = found.value;
         const answer = this.#answer(route, request, found.params, query, context ?? plainContext());
@@ -113,11 +117,15 @@ class Server implements App {
     query: string,
     context: Context,
   ): Response | Promise<Response> {
-    if (route.middleware.length === 0) return this.#call(route, { request, params, query, context, socket: null });
+    if (route.middleware.length === 0) {
+      return this.#call(route, { request, params, query, context, socket: null });
+    }
     const run = async (index: number, current: Request): Promise<Response> => {
       try {
         const middleware = route.middleware[index];
-        if (middleware === undefined) return await this.#call(route, { request: current, params, query, context, socket: null });
+        if (middleware === undefined) {
+          return await this.#call(route, { request: current, params, query, context, socket: null });
+        }
         return await middleware(current, (next) => run(index + 1, next ?? current), context);
       } catch (error) {
         return failure(error);
@@ -133,7 +141,9 @@ class Server implements App {
       const args = route.bind(incoming);
       if (args instanceof Promise) return args.then((bound) => this.#finish(route, bound)).catch(failure);
       const value = route.handler(...args);
-      if (isThenable(value)) return Promise.resolve(value).then((settled) => respond(settled, route.schema)).catch(failure);
+      if (isThenable(value)) {
+        return Promise.resolve(value).then((settled) => respond(settled, route.schema)).catch(failure);
+      }
       return respond(value, route.schema);
     } catch (error) {
       return failure(error);
@@ -170,7 +180,9 @@ class Server implements App {
     if (this.#options.docs === false || (request.method !== "GET" && request.method !== "HEAD")) return null;
     const isHead = request.method === "HEAD";
     if (path === "/openapi.json") {
-      const response = Response.json(openAPI(this.#describe(), this.#schema, this.#title, new URL(request.url).origin));
+      const response = Response.json(
+        openAPI(this.#describe(), this.#schema, this.#title, new URL(request.url).origin),
+      );
       return isHead ? withoutBody(response) : response;
     }
     if (path === "/docs") {
@@ -208,7 +220,9 @@ class Server implements App {
         this.#cron.set(expression, [...(this.#cron.get(expression) ?? []), value]);
       } else if (words.length === 1 && words[0]!.startsWith("/")) {
         if (typeof value !== "object" || Array.isArray(value)) {
-          throw new TypeError(`${key}: a nested table is needed, or a method before the path, such as "GET ${key}"`);
+          throw new TypeError(
+            `${key}: a nested table is needed, or a method before the path, such as "GET ${key}"`,
+          );
         }
         this.#addTable(value, prefix + words[0]!.replace(/\/$/, ""), middleware);
       } else {
@@ -217,15 +231,29 @@ class Server implements App {
     }
   }
 
-  #addRoute(key: string, words: string[], value: RouteTable[string], prefix: string, middleware: Middleware[]): void {
+  #addRoute(
+    key: string,
+    words: string[],
+    value: RouteTable[string],
+    prefix: string,
+    middleware: Middleware[],
+  ): void {
     const [method, path] = words;
     if (words.length !== 2 || !methods.has(method!)) {
-      throw new TypeError(`route "${key}": a method and a path are needed, such as "GET /todos/:id"; methods are ${[...methods].join(", ")}, and there is "CRON 0 4 * * *"`);
+      throw new TypeError(
+        `route "${key}": a method and a path are needed, such as "GET /todos/:id"; methods are ${
+          [...methods].join(", ")
+        }, and there is "CRON 0 4 * * *"`,
+      );
     }
     const chain = Array.isArray(value) ? value : [value];
     const handler = chain.at(-1);
     if (!chain.every((part) => typeof part === "function")) {
-      throw new TypeError(`route "${key}": a function is needed, not ${value === undefined ? "undefined; is its name spelled right?" : typeof value}`);
+      throw new TypeError(
+        `route "${key}": a function is needed, not ${
+          value === undefined ? "undefined; is its name spelled right?" : typeof value
+        }`,
+      );
     }
     const pattern = prefix === "" ? path! : path === "/" ? prefix : prefix + path;
     const route: Route = {
@@ -242,13 +270,17 @@ class Server implements App {
   }
 
   #compile(schema: SchemaFile): void {
-    if (schema.version !== 1) throw new TypeError(`the schema has version ${schema.version}; this framework knows 1`);
+    if (schema.version !== 1) {
+      throw new TypeError(`the schema has version ${schema.version}; this framework knows 1`);
+    }
     this.#schema = schema;
     const compiler = new ValidatorCompiler(schema.definitions);
     const most = this.#options.maxBodyBytes ?? 8 * 1024 * 1024;
     for (const route of this.#routes) {
       route.schema = schemaOf(route.handler, schema);
-      const names = parsePattern(route.pattern).filter(({ kind }) => kind !== "fixed").map(({ text }) => text);
+      const names = parsePattern(route.pattern).filter(({ kind }) => kind !== "fixed").map(({ text }) =>
+        text
+      );
       route.parameters = planParameters(route.method, names, route.handler, route.schema, compiler);
       route.bind = compileBinding(route.parameters, most);
     }
@@ -287,11 +319,16 @@ function failure(error: unknown): Response {
 
 function withoutBody(response: Response): Response {
   response.body?.cancel();
-  return new Response(null, { status: response.status, statusText: response.statusText, headers: response.headers });
+  return new Response(null, {
+    status: response.status,
+    statusText: response.statusText,
+    headers: response.headers,
+  });
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  return typeof value === "object" && value !== null &&
+    typeof (value as { then?: unknown }).then === "function";
 }
 
 const never = new AbortController().signal;

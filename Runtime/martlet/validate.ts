@@ -54,7 +54,8 @@ export class ValidatorCompiler {
       case "boolean":
         return isText ? checkBooleanText : checkBoolean;
       case "null":
-        return (value, path, faults) => value === null || (isText && value === "") ? null : fault(faults, path, "null", value);
+        return (value, path, faults) =>
+          value === null || (isText && value === "") ? null : fault(faults, path, "null", value);
       case "array":
         return this.#array(schema, isText);
       case "object":
@@ -67,7 +68,9 @@ export class ValidatorCompiler {
   /** Follows references. */
   resolve(schema: Schema): Schema {
     let current = schema;
-    for (let i = 0; current.$ref !== undefined && i < 100; i++) current = this.#definitions[nameOf(current.$ref)] ?? {};
+    for (let i = 0; current.$ref !== undefined && i < 100; i++) {
+      current = this.#definitions[nameOf(current.$ref)] ?? {};
+    }
     return current;
   }
 
@@ -77,7 +80,9 @@ export class ValidatorCompiler {
     if (known !== undefined) return known;
     let compiled: Validator | null = null;
     const definition = this.#definitions[nameOf(reference)];
-    if (definition === undefined) throw new TypeError(`the schema names ${reference}, which it does not have`);
+    if (definition === undefined) {
+      throw new TypeError(`the schema names ${reference}, which it does not have`);
+    }
     // Types that contain themselves find this entry while they are compiled.
     const entry: Validator = (value, path, faults) => {
       if (this.#depth >= deepest) return fault(faults, path, `at most ${deepest} levels of nesting`, value);
@@ -131,11 +136,15 @@ export class ValidatorCompiler {
       check: this.compile(property, isText),
     }));
     const names = new Set(fields.map(({ name }) => name));
-    const others = schema.additionalProperties === undefined ? null : this.compile(schema.additionalProperties, isText);
+    const others = schema.additionalProperties === undefined
+      ? null
+      : this.compile(schema.additionalProperties, isText);
     return (value, path, faults) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) {
         const parsed = isText ? parseText(value) : undefined;
-        if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) return fault(faults, path, "an object", value);
+        if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+          return fault(faults, path, "an object", value);
+        }
         value = parsed;
       }
       const source = value as Record<string, unknown>;
@@ -146,7 +155,9 @@ export class ValidatorCompiler {
         const current = Object.hasOwn(source, field.name) ? source[field.name] : undefined;
         if (current === undefined) {
           if (field.standard !== undefined) set(made, field.name, structuredClone(field.standard));
-          else if (field.isRequired) faults.push({ path: path + field.pointer, expected: field.expected, got: "nothing" });
+          else if (field.isRequired) {
+            faults.push({ path: path + field.pointer, expected: field.expected, got: "nothing" });
+          }
         } else {
           set(made, field.name, field.check(current, path + field.pointer, faults));
         }
@@ -155,7 +166,11 @@ export class ValidatorCompiler {
         for (const name of Object.keys(source)) {
           if (names.has(name)) continue;
           if (faults.length >= mostFaults) break;
-          set(made, name, others(source[name], `${path}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, faults));
+          set(
+            made,
+            name,
+            others(source[name], `${path}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, faults),
+          );
         }
       }
       return made;
@@ -205,8 +220,9 @@ function nameOf(reference: string): string {
 }
 
 function set(target: Record<string, unknown>, name: string, value: unknown): void {
-  if (name === unsafeKey) Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
-  else target[name] = value;
+  if (name === unsafeKey) {
+    Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
+  } else target[name] = value;
 }
 
 function fault(faults: Fault[], path: string, expected: string, value: unknown): unknown {
@@ -236,7 +252,7 @@ function parseText(value: unknown): unknown {
 function compileEnum(values: unknown[], isText: boolean): Validator {
   const known = new Map<unknown, unknown>();
   for (const value of values) known.set(value, value);
-  if (isText) for (const value of values) if (typeof value !== "string") known.set(String(value), value);
+  if (isText) { for (const value of values) if (typeof value !== "string") known.set(String(value), value); }
   const expected = values.map((value) => JSON.stringify(value)).join(" or ");
   return (value, path, faults) => known.has(value) ? known.get(value) : fault(faults, path, expected, value);
 }
@@ -246,7 +262,8 @@ const formats: Record<string, RegExp> = {
   email: /^[^\s@]+@[^\s@.]+(?:\.[^\s@.]+)*$/,
   uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i,
   date: /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])$/,
-  "date-time": /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/,
+  "date-time":
+    /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/,
   uri: /^[a-z][a-z0-9+.-]*:\S+$/i,
   ipv4: /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/,
 };
@@ -256,15 +273,24 @@ function compileString(schema: Schema): Validator {
   const pattern = schema.pattern === undefined ? null : new RegExp(schema.pattern, "u");
   const format = schema.format === undefined ? null : formats[schema.format] ?? null;
   const isFree = minLength === 0 && maxLength === Infinity && pattern === null && format === null;
-  if (isFree) return (value, path, faults) => typeof value === "string" ? value : fault(faults, path, "a string", value);
+  if (isFree) {
+    return (value, path, faults) =>
+      typeof value === "string" ? value : fault(faults, path, "a string", value);
+  }
   return (value, path, faults) => {
     if (typeof value !== "string") return fault(faults, path, "a string", value);
     // Lengths are in characters, not in UTF-16 units (JSON Schema, 6.3).
-    const length = value.length < minLength || value.length <= maxLength && minLength === 0 ? value.length : [...value].length;
+    const length = value.length < minLength || value.length <= maxLength && minLength === 0
+      ? value.length
+      : [...value].length;
     if (length < minLength) return fault(faults, path, `a string of at least ${minLength} characters`, value);
     if (length > maxLength) return fault(faults, path, `a string of at most ${maxLength} characters`, value);
-    if (pattern !== null && !pattern.test(value)) return fault(faults, path, `a string that matches ${schema.pattern}`, value);
-    if (format !== null && !format.test(value)) return fault(faults, path, `a string in the format ${schema.format}`, value);
+    if (pattern !== null && !pattern.test(value)) {
+      return fault(faults, path, `a string that matches ${schema.pattern}`, value);
+    }
+    if (format !== null && !format.test(value)) {
+      return fault(faults, path, `a string in the format ${schema.format}`, value);
+    }
     return value;
   };
 }
@@ -275,7 +301,13 @@ const numberText = /^-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 function compileNumber(schema: Schema, isText: boolean): Validator {
   const expected = expectation(schema);
   const isInteger = schema.type === "integer";
-  const { minimum = -Infinity, maximum = Infinity, exclusiveMinimum = -Infinity, exclusiveMaximum = Infinity, multipleOf } = schema;
+  const {
+    minimum = -Infinity,
+    maximum = Infinity,
+    exclusiveMinimum = -Infinity,
+    exclusiveMaximum = Infinity,
+    multipleOf,
+  } = schema;
   return (value, path, faults) => {
     const number = isText && typeof value === "string" && numberText.test(value) ? Number(value) : value;
     if (typeof number !== "number" || !Number.isFinite(number)) return fault(faults, path, expected, value);
@@ -304,7 +336,9 @@ const checkDate: Validator = (value, path, faults) => {
   if (typeof value === "string" && (formats["date-time"]!.test(value) || formats.date!.test(value))) {
     const date = new Date(value);
     // February 30 would roll over into March.
-    if (!Number.isNaN(date.getTime()) && (value.length > 10 || date.toISOString().startsWith(value))) return date;
+    if (!Number.isNaN(date.getTime()) && (value.length > 10 || date.toISOString().startsWith(value))) {
+      return date;
+    }
   }
   return fault(faults, path, "a date and time such as 2026-01-31T12:00:00Z", value);
 };

@@ -1,6 +1,6 @@
 /** Runs an example's folder in a worker, with the settings of its martlet.json. */
 import { fromFileUrl, join } from "./paths.ts";
-import { type TestWorker, withWorker } from "./fixture.ts";
+import { annotateApp, type TestWorker, withWorker } from "./fixture.ts";
 
 export interface Example {
   worker: TestWorker;
@@ -16,7 +16,8 @@ export async function withExample(testURL: string, body: (example: Example) => P
   const start = { app: settings.name, main: settings.main, env: settings.env ?? {} };
   const run = (data: string | undefined, inner: (worker: TestWorker) => Promise<void>) =>
     withWorker({}, async (worker) => {
-      const started = await worker.start({ ...start });
+      const schema = (await annotateApp(worker, settings.main)).path;
+      const started = await worker.start({ ...start, schema });
       if (started.type !== "started") throw new Error(`the example did not start: ${started.message}`);
       await inner(worker);
     }, { sourceFolder, data });

@@ -299,3 +299,33 @@ export async function withWorker(
     await Deno.remove(folder, { recursive: true });
   }
 }
+
+/** Makes the schema file of an app as a deploy does, and returns its path and what could not be checked. */
+export async function annotateApp(
+  worker: TestWorker,
+  main = "main.ts",
+): Promise<{ path: string; schema: any; warnings: { where: string; message: string; module: string }[] }> {
+  const path = join(worker.data, "schema.json");
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--no-prompt",
+      "--allow-read",
+      `--allow-write=${worker.data}`,
+      `--allow-run=${Deno.execPath()}`,
+      join(runtimeFolder, "annotate.ts"),
+      "--main",
+      join(worker.app, main),
+      "--out",
+      path,
+    ],
+    env: { NO_COLOR: "1" },
+  }).output();
+  if (code !== 0) throw new Error(`annotate ended with ${code}: ${new TextDecoder().decode(stderr)}`);
+  const lines = new TextDecoder().decode(stdout).split("\n").filter((line) => line !== "");
+  return {
+    path,
+    schema: JSON.parse(await Deno.readTextFile(path)),
+    warnings: lines.map((line) => JSON.parse(line)),
+  };
+}
