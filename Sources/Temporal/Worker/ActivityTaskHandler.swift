@@ -229,15 +229,10 @@ final class EagerActivities: Sendable {
         return reserved
     }
 
-    func release(_ count: Int) {
-        for _ in 0..<count { slots.release() }
-    }
-
-    func start(_ tasks: [APIPollActivityTaskQueueResponse]) {
-        for task in tasks where !task.taskToken.isEmpty {
-            // The reserved places are given back by the caller; those that run take theirs anew.
-            guard slots.tryAcquire() else { feed(task); continue }
-            feed(task)
-        }
+    /// Starts what the server handed out, in the places that were reserved, and gives the others back.
+    func start(_ tasks: [APIPollActivityTaskQueueResponse], reserved: Int) {
+        let tasks = tasks.filter { !$0.taskToken.isEmpty }
+        for task in tasks { feed(task) }
+        for _ in tasks.count..<max(tasks.count, reserved) { slots.release() }
     }
 }

@@ -164,8 +164,9 @@ final class WorkflowTaskHandler: Sendable {
         _ task: APIPollWorkflowTaskQueueResponse, _ run: WorkflowRun, isHeartbeat: Bool
     ) async throws -> APIPollWorkflowTaskQueueResponse? {
         var (commands, messages) = run.takeCommands()
-        let eagerSlots = eager?.reserve(&commands) ?? 0
-        defer { eager?.release(eagerSlots) }
+        let places = eager?.reserve(&commands) ?? 0
+        var eagerTasks: [APIPollActivityTaskQueueResponse] = []
+        defer { eager?.start(eagerTasks, reserved: places) }
         commands = try await environment.converter.encode(commands: commands)
         messages = try await environment.converter.encode(messages: messages)
         var results: [String: APIWorkflowQueryResult] = [:]
@@ -193,7 +194,7 @@ final class WorkflowTaskHandler: Sendable {
         let response: APIRespondWorkflowTaskCompletedResponse = try await connection.call(
             "RespondWorkflowTaskCompleted", request)
         run.resetHistory(to: response.resetHistoryEventID)
-        if let eager { eager.start(response.activityTasks) }
+        eagerTasks = response.activityTasks
         if run.isComplete { metrics.workflowEnded(run.registration.name, with: commands.last) }
         return response.hasWorkflowTask && !response.workflowTask.taskToken.isEmpty ? response.workflowTask : nil
     }

@@ -17,7 +17,7 @@ public struct WorkflowContext: Sendable {
     // MARK: Facts
 
     /// Facts about this run that don't change.
-    public var info: WorkflowInfo { WorkflowInfo(run) }
+    public var info: WorkflowContext.Info { WorkflowContext.Info(run) }
 
     /// The time at which the workflow task in hand started; the same when it is replayed.
     public var now: Date { run.now }

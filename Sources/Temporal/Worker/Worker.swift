@@ -1,0 +1,242 @@
+public import Logging
+public import ServiceLifecycle
+
+import Foundation
+import SwiftProtobuf
+import Synchronization
+import TemporalAPI
+
+/// Runs workflows and activities of a task queue.
+///
+/// ```swift
+/// let worker = Worker(
+///     connection: connection, taskQueue: "greetings", workflows: [Greeting.self],
+///     activities: [ActivityRegistration(greet) { _, name in "Hello \(name)" }])
+/// try await worker.run()
+/// ```
+///
+/// A worker is a service: a graceful shutdown makes it take no more tasks and lets running activities finish within
+/// ``WorkerOptions/workerStopTimeout``; cancelling the task of ``run()`` cancels them at once. A process may have several
+/// workers, such as one for a shared task queue and one for its own.
+public final class Worker: Service, Sendable {
+    public let taskQueue: String
+    private let connection: TemporalConnection
+    private let options: WorkerOptions
+    private let identity: String
+    private let stickyQueue: String
+    private let logger: Logger
+    private let workflows: WorkflowTaskHandler?
+    private let activities: ActivityTaskHandler?
+    private let metrics: WorkerMetrics
+    private let workflowSlots: Slots
+    private let activitySlots: Slots
+    private let tasks: AsyncStream<Polled>
+    private let feed: AsyncStream<Polled>.Continuation
+    private let hasRun = Mutex(false)
+
+    private enum Polled: Sendable {
+        case workflow(APIPollWorkflowTaskQueueResponse)
+        case activity(APIPollActivityTaskQueueResponse)
+    }
+
+    /// - Parameters:
+    ///   - workflows: The workflow types that this worker runs; without any it takes no workflow tasks.
+    ///   - activities: The activities that it runs, for any workflow of the task queue and as local activities.
+    public init(
+        connection: TemporalConnection, taskQueue: String, workflows: [any Workflow.Type] = [],
+        activities: [ActivityRegistration] = [], options: WorkerOptions = WorkerOptions(),
+        converter: DataConverter = DataConverter(), logger: Logger? = nil
+    ) {
+        self.connection = connection
+        self.taskQueue = taskQueue
+        self.options = options
+        var logger = logger ?? Logger(label: "temporal.worker")
+        logger[metadataKey: "task_queue"] = "\(taskQueue)"
+        self.logger = logger
+        let identity = options.identity ?? connection.identity
+        self.identity = identity
+        stickyQueue = "\(identity)-\(UUID().uuidString.lowercased())"
+        let metrics = WorkerMetrics(namespace: connection.namespace, taskQueue: taskQueue)
+        self.metrics = metrics
+        workflowSlots = Slots(options.maxConcurrentWorkflowTaskExecutionSize)
+        let activitySlots = Slots(options.maxConcurrentActivityExecutionSize)
+        self.activitySlots = activitySlots
+        let (tasks, feed) = AsyncStream<Polled>.makeStream()
+        self.tasks = tasks
+        self.feed = feed
+        let environment = WorkflowEnvironment(
+            namespace: connection.namespace, taskQueue: taskQueue, converter: converter, logger: logger,
+            logsDuringReplay: options.enableLoggingInReplay, failsWorkflow: options.failsWorkflow)
+        let byName = Dictionary(activities.map { ($0.name, $0) }) { $1 }
+        let activityHandler = ActivityTaskHandler(
+            connection: connection, activities: byName, options: options, environment: environment,
+            identity: identity, metrics: metrics)
+        self.activities = activities.isEmpty ? nil : activityHandler
+        let registrations = workflows.map { WorkflowRegistration($0) }
+        let eager =
+            options.disableEagerActivities || activities.isEmpty
+            ? nil
+            : EagerActivities(handler: activityHandler, slots: activitySlots, taskQueue: taskQueue) {
+                feed.yield(.activity($0))
+            }
+        self.workflows =
+            workflows.isEmpty
+            ? nil
+            : WorkflowTaskHandler(
+                connection: connection, registrations: Dictionary(registrations.map { ($0.name, $0) }) { $1 },
+                options: options, environment: environment, stickyQueue: stickyQueue, identity: identity,
+                locals: LocalActivityRunner(
+                    byName, environment: environment,
+                    slots: Slots(options.maxConcurrentLocalActivityExecutionSize)),
+                eager: eager, metrics: metrics)
+    }
+
+    /// How many runs are in memory.
+    public var cachedRuns: Int { workflows?.cachedRuns ?? 0 }
+
+    /// Works until a graceful shutdown or until the task is cancelled. To be called once.
+    public func run() async throws {
+        let isFirst = hasRun.withLock { hasRun in
+            defer { hasRun = true }
+            return !hasRun
+        }
+        guard isFirst else { throw WorkflowTaskError("a worker runs once; make another one") }
+        logger.info(
+            "worker started",
+            metadata: ["workflows": "\(workflows != nil)", "activities": "\(activities != nil)"])
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await self.poll()
+                self.feed.finish()
+                // Cancelled as soon as the last execution has ended.
+                try? await Task.sleep(for: self.options.workerStopTimeout)
+                if !Task.isCancelled { self.activities?.cancelAll() }
+            }
+            await withDiscardingTaskGroup { executions in
+                for await task in tasks { executions.addTask { await self.execute(task) } }
+            }
+            group.cancelAll()
+        }
+        await sayGoodbye()
+        workflows?.stop()
+        logger.info("worker stopped")
+    }
+
+    private func execute(_ task: Polled) async {
+        switch task {
+        case .workflow(let task):
+            defer { workflowSlots.release() }
+            await workflows?.handle(task)
+        case .activity(let task):
+            defer { activitySlots.release() }
+            await activities?.handle(task)
+        }
+    }
+
+    /// Tells the server not to wait for this worker with tasks of its sticky queue.
+    private func sayGoodbye() async {
+        guard let workflows, workflows.isSticky else { return }
+        let request = APIShutdownWorkerRequest.with {
+            $0.namespace = connection.namespace
+            $0.stickyTaskQueue = stickyQueue
+            $0.identity = identity
+            $0.reason = "the worker stops"
+        }
+        // Also when this task was cancelled; short, and only to save others a wait.
+        await Task {
+            let _: APIShutdownWorkerResponse? = try? await self.connection.call(
+                "ShutdownWorker", request, timeout: .seconds(2), retry: .none)
+        }.value
+    }
+
+    // MARK: Polling
+
+    private func poll() async {
+        await withTaskGroup(of: Void.self) { group in
+            if let workflows {
+                let count = max(options.maxConcurrentWorkflowTaskPollers, workflows.isSticky ? 2 : 1)
+                for index in 0..<count {
+                    let isSticky = workflows.isSticky && index % 2 == 1
+                    group.addTask { await self.pollWorkflows(isSticky ? workflows.stickyTaskQueue : self.queue) }
+                }
+            }
+            if activities != nil {
+                let limiter = options.workerActivitiesPerSecond.map { RateLimiter(perSecond: $0) }
+                for _ in 0..<max(1, options.maxConcurrentActivityTaskPollers) {
+                    group.addTask { await self.pollActivities(limiter) }
+                }
+            }
+            // Returns at a graceful shutdown, and throws when the task is cancelled: both end the polls.
+            try? await gracefulShutdown()
+            group.cancelAll()
+        }
+    }
+
+    private var queue: APITaskQueue {
+        .with {
+            $0.name = taskQueue
+            $0.kind = .normal
+        }
+    }
+
+    private func pollWorkflows(_ queue: APITaskQueue) async {
+        let request = APIPollWorkflowTaskQueueRequest.with {
+            $0.namespace = connection.namespace
+            $0.identity = identity
+            $0.taskQueue = queue
+        }
+        await pollLoop("workflow", slots: workflowSlots, limiter: nil) {
+            let task: APIPollWorkflowTaskQueueResponse = try await self.connection.call(
+                "PollWorkflowTaskQueue", request, timeout: .seconds(70), retry: .none)
+            guard !task.taskToken.isEmpty else { return false }
+            self.feed.yield(.workflow(task))
+            return true
+        }
+    }
+
+    private func pollActivities(_ limiter: RateLimiter?) async {
+        let request = APIPollActivityTaskQueueRequest.with {
+            $0.namespace = connection.namespace
+            $0.identity = identity
+            $0.taskQueue = queue
+            if let limit = options.taskQueueActivitiesPerSecond {
+                $0.taskQueueMetadata.maxTasksPerSecond = Google_Protobuf_DoubleValue(limit)
+            }
+        }
+        await pollLoop("activity", slots: activitySlots, limiter: limiter) {
+            let task: APIPollActivityTaskQueueResponse = try await self.connection.call(
+                "PollActivityTaskQueue", request, timeout: .seconds(70), retry: .none)
+            guard !task.taskToken.isEmpty else { return false }
+            self.feed.yield(.activity(task))
+            return true
+        }
+    }
+
+    /// Polls again and again; waits longer and longer while the server cannot be reached.
+    private func pollLoop(
+        _ kind: String, slots: Slots, limiter: RateLimiter?, _ poll: () async throws -> Bool
+    ) async {
+        var failures = 0
+        while !Task.isCancelled {
+            do {
+                try await limiter?.wait()
+                try await slots.acquire()
+                var isTaken = false
+                defer { if !isTaken { slots.release() } }
+                isTaken = try await poll()
+                failures = 0
+                metrics.polled(kind, found: isTaken)
+            } catch {
+                if Task.isCancelled { return }
+                guard (error as? RPCError)?.code != .deadlineExceeded else { continue }
+                failures += 1
+                let level: Logger.Level = failures == 1 || failures % 20 == 0 ? .warning : .debug
+                logger.log(
+                    level: level, "poll failed, will be tried again",
+                    metadata: ["tasks": "\(kind)", "error": "\(error)", "failures": "\(failures)"])
+                let wait = min(0.1 * Double(1 << min(failures, 6)), 5) * Double.random(in: 0.5...1)
+                try? await Task.sleep(for: .seconds(wait))
+            }
+        }
+    }
+}
