@@ -42,7 +42,9 @@ public struct ActivityContext: Sendable {
     }
 
     /// What the attempt before this one said last; nil when it said nothing.
-    public func heartbeatDetails<Value: Decodable & Sendable>(as type: Value.Type = Value.self) throws -> Value? {
+    public func heartbeatDetails<Value: Decodable & Sendable>(
+        as type: Value.Type = Value.self
+    ) throws -> Value? {
         guard !info.heartbeatDetails.isEmpty else { return nil }
         return try state.converter.payloads.decode(argument: info.heartbeatDetails.map(\.payload))
     }
@@ -101,8 +103,13 @@ public struct ActivityInfo: Sendable {
     }
 
     init(
-        _ request: WorkflowMachine.LocalActivityRequest, attempt: Int, workflowID: String, runID: String,
-        workflowType: String, namespace: String, taskQueue: String
+        _ request: WorkflowMachine.LocalActivityRequest,
+        attempt: Int,
+        workflowID: String,
+        runID: String,
+        workflowType: String,
+        namespace: String,
+        taskQueue: String
     ) {
         activityID = request.activityID
         activityType = request.type
@@ -141,7 +148,8 @@ final class ActivityState: Sendable {
     }
 
     /// Runs `body` in a task that ``cancel(_:)`` cancels.
-    func run(_ body: @escaping @Sendable () async throws -> APIPayload) async -> Result<APIPayload, any Error> {
+    func run(_ body: @escaping @Sendable () async throws -> APIPayload) async -> Result<APIPayload, any Error>
+    {
         let answer = Mutex<Result<APIPayload, any Error>>(.failure(CancellationError()))
         // Not a child task: it is cancelled alone, for reasons that the caller's task doesn't have.
         let task = Task {

@@ -12,7 +12,9 @@ public struct ActivityDefinition<Input: Codable & Sendable, Output: Codable & Se
     public var options: ActivityOptions
 
     public init(
-        _ name: String, input: Input.Type = Input.self, output: Output.Type = Output.self,
+        _ name: String,
+        input: Input.Type = Input.self,
+        output: Output.Type = Output.self,
         options: ActivityOptions = ActivityOptions()
     ) {
         self.name = name

@@ -6,7 +6,8 @@ package import TemporalAPI
 /// ActivityRegistration(greet) { context, name in "Hello \(name)" }
 /// ```
 public struct ActivityRegistration: Sendable {
-    package typealias Body = @Sendable (ActivityContext, [APIPayload], PayloadConverter) async throws -> APIPayload
+    package typealias Body =
+        @Sendable (ActivityContext, [APIPayload], PayloadConverter) async throws -> APIPayload
 
     public let name: String
     package let body: Body

@@ -17,8 +17,12 @@ final class ActivityTaskHandler: Sendable {
     private let running = Mutex<[ObjectIdentifier: ActivityState]>([:])
 
     init(
-        connection: TemporalConnection, activities: [String: ActivityRegistration], options: WorkerOptions,
-        environment: WorkflowEnvironment, identity: String, metrics: WorkerMetrics
+        connection: TemporalConnection,
+        activities: [String: ActivityRegistration],
+        options: WorkerOptions,
+        environment: WorkflowEnvironment,
+        identity: String,
+        metrics: WorkerMetrics
     ) {
         self.connection = connection
         self.activities = activities
@@ -66,7 +70,9 @@ final class ActivityTaskHandler: Sendable {
         guard let activity = activities[task.activityType.name] else {
             let known = activities.keys.sorted().joined(separator: ", ")
             let error = ApplicationFailure(
-                "this worker has no activity \"\(task.activityType.name)\"; it has: \(known)", type: "NotFoundError")
+                "this worker has no activity \"\(task.activityType.name)\"; it has: \(known)",
+                type: "NotFoundError"
+            )
             return .failed(try await converter.failure(of: error), lastHeartbeat: nil)
         }
         var task = task
@@ -78,7 +84,10 @@ final class ActivityTaskHandler: Sendable {
         defer { running.withLock { $0[ObjectIdentifier(state)] = nil } }
         let context = ActivityContext(info: info, logger: logger.activity(info), state: state)
         let input = task.input.payloads
-        let result = await withSpan("RunActivity:\(info.activityType)", context: task.header.serviceContext) { span in
+        let result = await withSpan(
+            "RunActivity:\(info.activityType)",
+            context: TraceHeader.context(from: task.header)
+        ) { span in
             span.attributes["temporalWorkflowID"] = info.workflowID
             span.attributes["temporalActivityID"] = info.activityID
             let result = await state.run { try await activity.body(context, input, converter.payloads) }
@@ -94,8 +103,10 @@ final class ActivityTaskHandler: Sendable {
 
     private func makeState(_ task: APIPollActivityTaskQueueResponse, _ info: ActivityInfo) -> ActivityState {
         let interval = Heartbeater.interval(
-            timeout: info.heartbeatTimeout, default: options.defaultHeartbeatThrottleInterval,
-            maximum: options.maxHeartbeatThrottleInterval)
+            timeout: info.heartbeatTimeout,
+            default: options.defaultHeartbeatThrottleInterval,
+            maximum: options.maxHeartbeatThrottleInterval
+        )
         let token = task.taskToken
         let reference = Mutex<ActivityState?>(nil)
         let heartbeater = Heartbeater(interval: interval) { [weak self] details in
@@ -117,19 +128,23 @@ final class ActivityTaskHandler: Sendable {
                 if !encoded.isEmpty { $0.details = APIPayloads(encoded) }
             }
             let response: APIRecordActivityTaskHeartbeatResponse = try await connection.call(
-                "RecordActivityTaskHeartbeat", request)
+                "RecordActivityTaskHeartbeat",
+                request
+            )
             if response.cancelRequested { state.cancel(.requested) }
             if response.activityPaused { state.cancel(.paused) }
             if response.activityReset { state.cancel(.reset) }
         } catch let error as RPCError where error.code == .notFound {
             state.cancel(.notFound)
-        } catch where !(error is CancellationError) {
+        } catch  where !(error is CancellationError) {
             logger.warning("a heartbeat did not arrive", metadata: ["error": "\(error)"])
         } catch {}
     }
 
     private func outcome(
-        of error: any Error, _ context: ActivityContext, lastHeartbeat: [APIPayload]?
+        of error: any Error,
+        _ context: ActivityContext,
+        lastHeartbeat: [APIPayload]?
     ) async throws -> Outcome {
         if error is CompletesLater { return .silent }
         let converter = environment.converter
@@ -161,7 +176,10 @@ final class ActivityTaskHandler: Sendable {
                 $0.result = APIPayloads(payloads)
             }
             let _: APIRespondActivityTaskCompletedResponse = try await connection.call(
-                "RespondActivityTaskCompleted", request, timeout: .seconds(60))
+                "RespondActivityTaskCompleted",
+                request,
+                timeout: .seconds(60)
+            )
         case .failed(let failure, let lastHeartbeat):
             let request = APIRespondActivityTaskFailedRequest.with {
                 $0.namespace = connection.namespace
@@ -171,7 +189,10 @@ final class ActivityTaskHandler: Sendable {
                 if let lastHeartbeat { $0.lastHeartbeatDetails = APIPayloads(lastHeartbeat) }
             }
             let _: APIRespondActivityTaskFailedResponse = try await connection.call(
-                "RespondActivityTaskFailed", request, timeout: .seconds(60))
+                "RespondActivityTaskFailed",
+                request,
+                timeout: .seconds(60)
+            )
         case .canceled(let details):
             let request = APIRespondActivityTaskCanceledRequest.with {
                 $0.namespace = connection.namespace
@@ -180,7 +201,10 @@ final class ActivityTaskHandler: Sendable {
                 if !details.isEmpty { $0.details = APIPayloads(details) }
             }
             let _: APIRespondActivityTaskCanceledResponse = try await connection.call(
-                "RespondActivityTaskCanceled", request, timeout: .seconds(60))
+                "RespondActivityTaskCanceled",
+                request,
+                timeout: .seconds(60)
+            )
         case .silent: return
         }
     }
@@ -203,7 +227,9 @@ final class EagerActivities: Sendable {
     private static let maximum = 3
 
     init(
-        handler: ActivityTaskHandler, slots: Slots, taskQueue: String,
+        handler: ActivityTaskHandler,
+        slots: Slots,
+        taskQueue: String,
         feed: @escaping @Sendable (APIPollActivityTaskQueueResponse) -> Void
     ) {
         self.handler = handler

@@ -52,11 +52,18 @@ struct LocalActivityPhase {
                 let run = run
                 try await handler.work(run) {
                     try run.resolveLocalActivity(
-                        ended.request, attempt: ended.attempt, completed: ended.completed, outcome: ended.outcome)
+                        ended.request,
+                        attempt: ended.attempt,
+                        completed: ended.completed,
+                        outcome: ended.outcome
+                    )
                 }
             case .heartbeatDue:
                 guard let next = try await handler.complete(current, run, isHeartbeat: true) else {
-                    throw RPCError(code: .aborted, message: "the server gave no new task for one that takes long")
+                    throw RPCError(
+                        code: .aborted,
+                        message: "the server gave no new task for one that takes long"
+                    )
                 }
                 current = next
                 let run = run
@@ -101,12 +108,20 @@ final class LocalActivityRunner: Sendable {
         var attempt = request.attempt
         var outcome: Result<APIPayloads, WorkflowMachine.LocalFailure>
         while true {
-            let result = await tryOnce(request, attempt, run, deadline: request.options.scheduleToClose.map { start + $0 })
+            let result = await tryOnce(
+                request,
+                attempt,
+                run,
+                deadline: request.options.scheduleToClose.map { start + $0 }
+            )
             guard case .failure(let error) = result else {
                 outcome = result.map { APIPayloads([$0]) }.mapError { _ in .init(failure: APIFailure()) }
                 break
             }
-            let failure = environment.converter.failures.failure(of: error, by: environment.converter.payloads)
+            let failure = environment.converter.failures.failure(
+                of: error,
+                by: environment.converter.payloads
+            )
             outcome = .failure(.init(failure: failure))
             guard !error.isCancellation, let delay = request.options.retryPolicy.delay(after: attempt, error),
                 request.options.scheduleToClose.map({ start.duration(to: .now) + delay < $0 }) ?? true
@@ -122,27 +137,45 @@ final class LocalActivityRunner: Sendable {
         let took = start.duration(to: .now)
         let seconds = Double(took.components.seconds) + Double(took.components.attoseconds) / 1e18
         return Ended(
-            request: request, attempt: attempt, completed: run.now.addingTimeInterval(seconds), outcome: outcome)
+            request: request,
+            attempt: attempt,
+            completed: run.now.addingTimeInterval(seconds),
+            outcome: outcome
+        )
     }
 
     private func tryOnce(
-        _ request: WorkflowMachine.LocalActivityRequest, _ attempt: Int, _ run: WorkflowRun,
+        _ request: WorkflowMachine.LocalActivityRequest,
+        _ attempt: Int,
+        _ run: WorkflowRun,
         deadline: ContinuousClock.Instant?
     ) async -> Result<APIPayload, any Error> {
         guard let activity = activities[request.type] else {
             let known = activities.keys.sorted().joined(separator: ", ")
             return .failure(
                 ApplicationFailure(
-                    "this worker has no activity \"\(request.type)\"; it has: \(known)", type: "NotFoundError"))
+                    "this worker has no activity \"\(request.type)\"; it has: \(known)",
+                    type: "NotFoundError"
+                )
+            )
         }
         do { try await slots.acquire() } catch { return .failure(error) }
         defer { slots.release() }
         let state = ActivityState(converter: environment.converter, heartbeater: nil)
         let info = ActivityInfo(
-            request, attempt: attempt, workflowID: run.workflowID, runID: run.runID,
-            workflowType: run.registration.name, namespace: environment.namespace, taskQueue: environment.taskQueue)
+            request,
+            attempt: attempt,
+            workflowID: run.workflowID,
+            runID: run.runID,
+            workflowType: run.registration.name,
+            namespace: environment.namespace,
+            taskQueue: environment.taskQueue
+        )
         let context = ActivityContext(info: info, logger: environment.logger.activity(info), state: state)
-        let limit = min(request.options.startToClose, deadline.map { ContinuousClock.now.duration(to: $0) } ?? .seconds(1 << 40))
+        let limit = min(
+            request.options.startToClose,
+            deadline.map { ContinuousClock.now.duration(to: $0) } ?? .seconds(1 << 40)
+        )
         // Ends with the attempt.
         let watch = Task {
             try await Task.sleep(for: limit)
@@ -152,7 +185,9 @@ final class LocalActivityRunner: Sendable {
         let converter = environment.converter.payloads
         let result = await state.run { try await activity.body(context, request.input.payloads, converter) }
         if case .failure = result, context.cancellationReason == .timedOut {
-            return .failure(TimeoutFailure(message: "local activity \(request.type) took too long", kind: .startToClose))
+            return .failure(
+                TimeoutFailure(message: "local activity \(request.type) took too long", kind: .startToClose)
+            )
         }
         if case .failure = result, Task.isCancelled { return .failure(CanceledFailure()) }
         return result

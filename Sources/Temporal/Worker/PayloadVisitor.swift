@@ -55,7 +55,8 @@ extension DataConverter {
             } else if body.isA(APIUpdateResponse.self) {
                 var message = try APIUpdateResponse(unpackingAny: body)
                 switch message.outcome.value {
-                case .success(let payloads): message.outcome.success.payloads = try await encode(payloads.payloads)
+                case .success(let payloads):
+                    message.outcome.success.payloads = try await encode(payloads.payloads)
                 case .failure(let failure): message.outcome.failure = try await encode(failure)
                 case nil: break
                 }
@@ -96,7 +97,8 @@ extension DataConverter {
             event.attributes = .activityTaskCanceledEventAttributes(a)
         case .markerRecordedEventAttributes(var a)?:
             // What the markers of local activities say of themselves is never encoded, as in Core.
-            for key in ["result", "side-effect-id", "data"] where key != "data" || a.markerName == MarkerName.sideEffect {
+            for key in ["result", "side-effect-id", "data"]
+            where key != "data" || a.markerName == MarkerName.sideEffect {
                 if let payloads = a.details[key], key != "side-effect-id" {
                     a.details[key]?.payloads = try await decode(payloads.payloads)
                 }
@@ -131,7 +133,9 @@ extension DataConverter {
     // MARK: Commands
 
     private func encode(_ command: inout APICommand) async throws {
-        if command.userMetadata.hasSummary, let summary = try await encode([command.userMetadata.summary]).first {
+        if command.userMetadata.hasSummary,
+            let summary = try await encode([command.userMetadata.summary]).first
+        {
             command.userMetadata.summary = summary
         }
         switch command.attributes {
@@ -160,7 +164,9 @@ extension DataConverter {
             command.attributes = .modifyWorkflowPropertiesCommandAttributes(a)
         case .recordMarkerCommandAttributes(var a)?:
             let key = a.markerName == MarkerName.sideEffect ? "data" : "result"
-            if let payloads = a.details[key] { a.details[key]?.payloads = try await encode(payloads.payloads) }
+            if let payloads = a.details[key] {
+                a.details[key]?.payloads = try await encode(payloads.payloads)
+            }
             if a.hasFailure { a.failure = try await encode(a.failure) }
             command.attributes = .recordMarkerCommandAttributes(a)
         default: break

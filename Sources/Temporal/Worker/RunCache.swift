@@ -38,7 +38,8 @@ final class RunCache: Sendable {
     ///
     /// - Returns: Runs that leave memory, to make room.
     func giveBack(_ run: WorkflowRun?, id: String) -> [WorkflowRun] {
-        let (next, evicted): (CheckedContinuation<WorkflowRun?, Never>?, [WorkflowRun]) = state.withLock { state in
+        let (next, evicted): (CheckedContinuation<WorkflowRun?, Never>?, [WorkflowRun]) = state.withLock {
+            state in
             if state.lent[id]?.isEmpty == false { return (state.lent[id]?.removeFirst(), []) }
             state.lent[id] = nil
             guard let run else { return (nil, []) }
@@ -69,7 +70,9 @@ final class RunCache: Sendable {
         while state.idle.count > capacity, state.head < state.order.count {
             let candidate = state.order[state.head]
             state.head += 1
-            if state.idle[candidate.id]?.stamp == candidate.stamp, let entry = state.idle.removeValue(forKey: candidate.id) {
+            if state.idle[candidate.id]?.stamp == candidate.stamp,
+                let entry = state.idle.removeValue(forKey: candidate.id)
+            {
                 evicted.append(entry.run)
             }
         }

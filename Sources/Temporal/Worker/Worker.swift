@@ -43,9 +43,13 @@ public final class Worker: Service, Sendable {
     ///   - workflows: The workflow types that this worker runs; without any it takes no workflow tasks.
     ///   - activities: The activities that it runs, for any workflow of the task queue and as local activities.
     public init(
-        connection: TemporalConnection, taskQueue: String, workflows: [any Workflow.Type] = [],
-        activities: [ActivityRegistration] = [], options: WorkerOptions = WorkerOptions(),
-        converter: DataConverter = DataConverter(), logger: Logger? = nil
+        connection: TemporalConnection,
+        taskQueue: String,
+        workflows: [any Workflow.Type] = [],
+        activities: [ActivityRegistration] = [],
+        options: WorkerOptions = WorkerOptions(),
+        converter: DataConverter = DataConverter(),
+        logger: Logger? = nil
     ) {
         self.connection = connection
         self.taskQueue = taskQueue
@@ -65,12 +69,22 @@ public final class Worker: Service, Sendable {
         self.tasks = tasks
         self.feed = feed
         let environment = WorkflowEnvironment(
-            namespace: connection.namespace, taskQueue: taskQueue, converter: converter, logger: logger,
-            logsDuringReplay: options.enableLoggingInReplay, failsWorkflow: options.failsWorkflow)
+            namespace: connection.namespace,
+            taskQueue: taskQueue,
+            converter: converter,
+            logger: logger,
+            logsDuringReplay: options.enableLoggingInReplay,
+            failsWorkflow: options.failsWorkflow
+        )
         let byName = Dictionary(activities.map { ($0.name, $0) }) { $1 }
         let activityHandler = ActivityTaskHandler(
-            connection: connection, activities: byName, options: options, environment: environment,
-            identity: identity, metrics: metrics)
+            connection: connection,
+            activities: byName,
+            options: options,
+            environment: environment,
+            identity: identity,
+            metrics: metrics
+        )
         self.activities = activities.isEmpty ? nil : activityHandler
         let registrations = workflows.map { WorkflowRegistration($0) }
         let eager =
@@ -83,12 +97,20 @@ public final class Worker: Service, Sendable {
             workflows.isEmpty
             ? nil
             : WorkflowTaskHandler(
-                connection: connection, registrations: Dictionary(registrations.map { ($0.name, $0) }) { $1 },
-                options: options, environment: environment, stickyQueue: stickyQueue, identity: identity,
+                connection: connection,
+                registrations: Dictionary(registrations.map { ($0.name, $0) }) { $1 },
+                options: options,
+                environment: environment,
+                stickyQueue: stickyQueue,
+                identity: identity,
                 locals: LocalActivityRunner(
-                    byName, environment: environment,
-                    slots: Slots(options.maxConcurrentLocalActivityExecutionSize)),
-                eager: eager, metrics: metrics)
+                    byName,
+                    environment: environment,
+                    slots: Slots(options.maxConcurrentLocalActivityExecutionSize)
+                ),
+                eager: eager,
+                metrics: metrics
+            )
     }
 
     /// How many runs are in memory.
@@ -103,7 +125,8 @@ public final class Worker: Service, Sendable {
         guard isFirst else { throw WorkflowTaskError("a worker runs once; make another one") }
         logger.info(
             "worker started",
-            metadata: ["workflows": "\(workflows != nil)", "activities": "\(activities != nil)"])
+            metadata: ["workflows": "\(workflows != nil)", "activities": "\(activities != nil)"]
+        )
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 await self.poll()
@@ -145,7 +168,11 @@ public final class Worker: Service, Sendable {
         // Also when this task was cancelled; short, and only to save others a wait.
         await Task {
             let _: APIShutdownWorkerResponse? = try? await self.connection.call(
-                "ShutdownWorker", request, timeout: .seconds(2), retry: .none)
+                "ShutdownWorker",
+                request,
+                timeout: .seconds(2),
+                retry: .none
+            )
         }.value
     }
 
@@ -157,7 +184,9 @@ public final class Worker: Service, Sendable {
                 let count = max(options.maxConcurrentWorkflowTaskPollers, workflows.isSticky ? 2 : 1)
                 for index in 0..<count {
                     let isSticky = workflows.isSticky && index % 2 == 1
-                    group.addTask { await self.pollWorkflows(isSticky ? workflows.stickyTaskQueue : self.queue) }
+                    group.addTask {
+                        await self.pollWorkflows(isSticky ? workflows.stickyTaskQueue : self.queue)
+                    }
                 }
             }
             if activities != nil {
@@ -187,7 +216,11 @@ public final class Worker: Service, Sendable {
         }
         await pollLoop("workflow", slots: workflowSlots, limiter: nil) {
             let task: APIPollWorkflowTaskQueueResponse = try await self.connection.call(
-                "PollWorkflowTaskQueue", request, timeout: .seconds(70), retry: .none)
+                "PollWorkflowTaskQueue",
+                request,
+                timeout: .seconds(70),
+                retry: .none
+            )
             guard !task.taskToken.isEmpty else { return false }
             self.feed.yield(.workflow(task))
             return true
@@ -205,7 +238,11 @@ public final class Worker: Service, Sendable {
         }
         await pollLoop("activity", slots: activitySlots, limiter: limiter) {
             let task: APIPollActivityTaskQueueResponse = try await self.connection.call(
-                "PollActivityTaskQueue", request, timeout: .seconds(70), retry: .none)
+                "PollActivityTaskQueue",
+                request,
+                timeout: .seconds(70),
+                retry: .none
+            )
             guard !task.taskToken.isEmpty else { return false }
             self.feed.yield(.activity(task))
             return true
@@ -214,7 +251,10 @@ public final class Worker: Service, Sendable {
 
     /// Polls again and again; waits longer and longer while the server cannot be reached.
     private func pollLoop(
-        _ kind: String, slots: Slots, limiter: RateLimiter?, _ poll: () async throws -> Bool
+        _ kind: String,
+        slots: Slots,
+        limiter: RateLimiter?,
+        _ poll: () async throws -> Bool
     ) async {
         var failures = 0
         while !Task.isCancelled {
@@ -232,8 +272,10 @@ public final class Worker: Service, Sendable {
                 failures += 1
                 let level: Logger.Level = failures == 1 || failures % 20 == 0 ? .warning : .debug
                 logger.log(
-                    level: level, "poll failed, will be tried again",
-                    metadata: ["tasks": "\(kind)", "error": "\(error)", "failures": "\(failures)"])
+                    level: level,
+                    "poll failed, will be tried again",
+                    metadata: ["tasks": "\(kind)", "error": "\(error)", "failures": "\(failures)"]
+                )
                 let wait = min(0.1 * Double(1 << min(failures, 6)), 5) * Double.random(in: 0.5...1)
                 try? await Task.sleep(for: .seconds(wait))
             }

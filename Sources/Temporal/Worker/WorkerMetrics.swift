@@ -1,6 +1,4 @@
-import Instrumentation
 import Metrics
-import ServiceContextModule
 import TemporalAPI
 
 /// What a worker tells swift-metrics, by the names that the official SDKs use.
@@ -25,8 +23,11 @@ struct WorkerMetrics: Sendable {
     }
 
     func polled(_ kind: String, found: Bool) {
-        Counter(label: "temporal_\(kind)_task_queue_poll_\(found ? "succeed" : "empty")", dimensions: dimensions)
-            .increment()
+        Counter(
+            label: "temporal_\(kind)_task_queue_poll_\(found ? "succeed" : "empty")",
+            dimensions: dimensions
+        )
+        .increment()
     }
 
     func workflowTask(_ type: String, took duration: Duration) {
@@ -35,7 +36,8 @@ struct WorkerMetrics: Sendable {
     }
 
     func workflowTaskFailed(_ type: String) {
-        Counter(label: "temporal_workflow_task_execution_failed", dimensions: with(("workflow_type", type))).increment()
+        Counter(label: "temporal_workflow_task_execution_failed", dimensions: with(("workflow_type", type)))
+            .increment()
     }
 
     func workflowEnded(_ type: String, with command: APICommand?) {
@@ -58,23 +60,4 @@ struct WorkerMetrics: Sendable {
     }
 
     private func with(_ dimension: (String, String)) -> [(String, String)] { dimensions + [dimension] }
-}
-
-extension APIHeader {
-    /// The field in which the official SDKs' tracing interceptors put what identifies a trace.
-    private static let tracerField = "_tracer-data"
-
-    /// The trace that the sender of a header was in.
-    var serviceContext: ServiceContext {
-        var context = ServiceContext.topLevel
-        guard let payload = fields[Self.tracerField],
-            let carrier = try? PayloadConverter().decode(payload, as: [String: String].self)
-        else { return context }
-        InstrumentationSystem.instrument.extract(carrier, into: &context, using: DictionaryExtractor())
-        return context
-    }
-
-    private struct DictionaryExtractor: Extractor {
-        func extract(key: String, from carrier: [String: String]) -> String? { carrier[key] }
-    }
 }

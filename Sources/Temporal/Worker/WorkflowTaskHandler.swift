@@ -22,9 +22,15 @@ final class WorkflowTaskHandler: Sendable {
     private let stuck = Mutex<Set<String>>([])
 
     init(
-        connection: TemporalConnection, registrations: [String: WorkflowRegistration], options: WorkerOptions,
-        environment: WorkflowEnvironment, stickyQueue: String, identity: String, locals: LocalActivityRunner,
-        eager: EagerActivities?, metrics: WorkerMetrics
+        connection: TemporalConnection,
+        registrations: [String: WorkflowRegistration],
+        options: WorkerOptions,
+        environment: WorkflowEnvironment,
+        stickyQueue: String,
+        identity: String,
+        locals: LocalActivityRunner,
+        eager: EagerActivities?,
+        metrics: WorkerMetrics
     ) {
         self.connection = connection
         self.registrations = registrations
@@ -54,7 +60,10 @@ final class WorkflowTaskHandler: Sendable {
         let id = task.workflowExecution.runID
         if stuck.withLock({ $0.contains(id) }) {
             // The task times out at the server, which then waits before it tries again.
-            logger.warning("workflow task left alone: the run's code still blocks a thread", metadata: describe(task))
+            logger.warning(
+                "workflow task left alone: the run's code still blocks a thread",
+                metadata: describe(task)
+            )
             return
         }
         var run = await cache.lend(id)
@@ -84,7 +93,8 @@ final class WorkflowTaskHandler: Sendable {
     // MARK: One task
 
     private func answer(
-        _ task: APIPollWorkflowTaskQueueResponse, _ cached: inout WorkflowRun?
+        _ task: APIPollWorkflowTaskQueueResponse,
+        _ cached: inout WorkflowRun?
     ) async throws -> APIPollWorkflowTaskQueueResponse? {
         let (run, events) = try await rebuild(task, cached)
         cached = run
@@ -100,7 +110,8 @@ final class WorkflowTaskHandler: Sendable {
 
     /// The run of a task, and the events that it has not seen.
     private func rebuild(
-        _ task: APIPollWorkflowTaskQueueResponse, _ cached: WorkflowRun?
+        _ task: APIPollWorkflowTaskQueueResponse,
+        _ cached: WorkflowRun?
     ) async throws -> (WorkflowRun, [APIHistoryEvent]) {
         var events = task.history.events
         var token = task.nextPageToken
@@ -123,29 +134,39 @@ final class WorkflowTaskHandler: Sendable {
         guard let registration = registrations[task.workflowType.name] else {
             let known = registrations.keys.sorted().joined(separator: ", ")
             throw WorkflowTaskError(
-                "this worker has no workflow type \"\(task.workflowType.name)\"; it has: \(known)")
+                "this worker has no workflow type \"\(task.workflowType.name)\"; it has: \(known)"
+            )
         }
         let fresh = WorkflowRun(
-            registration, workflowID: task.workflowExecution.workflowID, runID: task.workflowExecution.runID,
-            environment: environment)
+            registration,
+            workflowID: task.workflowExecution.workflowID,
+            runID: task.workflowExecution.runID,
+            environment: environment
+        )
         return (fresh, events)
     }
 
-    private func page(_ task: APIPollWorkflowTaskQueueResponse, _ token: inout Data) async throws -> [APIHistoryEvent] {
+    private func page(
+        _ task: APIPollWorkflowTaskQueueResponse,
+        _ token: inout Data
+    ) async throws -> [APIHistoryEvent] {
         let request = APIGetWorkflowExecutionHistoryRequest.with {
             $0.namespace = connection.namespace
             $0.execution = task.workflowExecution
             $0.nextPageToken = token
         }
         let response: APIGetWorkflowExecutionHistoryResponse = try await connection.call(
-            "GetWorkflowExecutionHistory", request)
+            "GetWorkflowExecutionHistory",
+            request
+        )
         token = response.nextPageToken
         return response.history.events
     }
 
     /// Runs workflow code on a thread, under the eyes of the watchdog.
     func work<Result: Sendable>(
-        _ run: WorkflowRun, _ body: @escaping @Sendable () throws -> Result
+        _ run: WorkflowRun,
+        _ body: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         let id = run.runID
         return try await threads.run(
@@ -153,7 +174,9 @@ final class WorkflowTaskHandler: Sendable {
             onLateEnd: { [weak self] in
                 self?.stuck.withLock { _ = $0.remove(id) }
                 self?.retire(run)
-            }, body)
+            },
+            body
+        )
     }
 
     /// Tells the server what the workflow wants.
@@ -161,7 +184,9 @@ final class WorkflowTaskHandler: Sendable {
     /// - Parameter isHeartbeat: Whether the workflow still works on the task, and another is wanted at once.
     /// - Returns: The workflow's next task, if the server has one.
     func complete(
-        _ task: APIPollWorkflowTaskQueueResponse, _ run: WorkflowRun, isHeartbeat: Bool
+        _ task: APIPollWorkflowTaskQueueResponse,
+        _ run: WorkflowRun,
+        isHeartbeat: Bool
     ) async throws -> APIPollWorkflowTaskQueueResponse? {
         var (commands, messages) = run.takeCommands()
         let places = eager?.reserve(&commands) ?? 0
@@ -192,11 +217,14 @@ final class WorkflowTaskHandler: Sendable {
             }
         }
         let response: APIRespondWorkflowTaskCompletedResponse = try await connection.call(
-            "RespondWorkflowTaskCompleted", request)
+            "RespondWorkflowTaskCompleted",
+            request
+        )
         run.resetHistory(to: response.resetHistoryEventID)
         eagerTasks = response.activityTasks
         if run.isComplete { metrics.workflowEnded(run.registration.name, with: commands.last) }
-        return response.hasWorkflowTask && !response.workflowTask.taskToken.isEmpty ? response.workflowTask : nil
+        return response.hasWorkflowTask && !response.workflowTask.taskToken.isEmpty
+            ? response.workflowTask : nil
     }
 
     var stickyTaskQueue: APITaskQueue {
@@ -211,7 +239,8 @@ final class WorkflowTaskHandler: Sendable {
 
     // MARK: Queries
 
-    private func result(of query: APIWorkflowQuery, _ run: WorkflowRun) async throws -> APIWorkflowQueryResult {
+    private func result(of query: APIWorkflowQuery, _ run: WorkflowRun) async throws -> APIWorkflowQueryResult
+    {
         do {
             let query = try await environment.converter.decode(query: query)
             let answer = try await work(run) { try run.answer(query) }
@@ -220,7 +249,7 @@ final class WorkflowTaskHandler: Sendable {
                 $0.resultType = .answered
                 $0.answer = APIPayloads(encoded)
             }
-        } catch where !(error is DeadlockError) {
+        } catch  where !(error is DeadlockError) {
             let failure = try await environment.converter.failure(of: error)
             return .with {
                 $0.resultType = .failed
@@ -240,7 +269,10 @@ final class WorkflowTaskHandler: Sendable {
             $0.errorMessage = result.errorMessage
             if result.hasFailure { $0.failure = result.failure }
         }
-        let _: APIRespondQueryTaskCompletedResponse = try await connection.call("RespondQueryTaskCompleted", request)
+        let _: APIRespondQueryTaskCompletedResponse = try await connection.call(
+            "RespondQueryTaskCompleted",
+            request
+        )
     }
 
     // MARK: Failures
@@ -267,7 +299,9 @@ final class WorkflowTaskHandler: Sendable {
                     $0.failure = failure
                 }
                 let _: APIRespondQueryTaskCompletedResponse = try await connection.call(
-                    "RespondQueryTaskCompleted", request)
+                    "RespondQueryTaskCompleted",
+                    request
+                )
                 return
             }
             // Later attempts time out instead, so that the server waits longer and longer between them.
@@ -276,10 +310,14 @@ final class WorkflowTaskHandler: Sendable {
                 $0.namespace = connection.namespace
                 $0.identity = identity
                 $0.taskToken = task.taskToken
-                $0.cause = error is NondeterminismError ? .nonDeterministicError : .workflowWorkerUnhandledFailure
+                $0.cause =
+                    error is NondeterminismError ? .nonDeterministicError : .workflowWorkerUnhandledFailure
                 $0.failure = failure
             }
-            let _: APIRespondWorkflowTaskFailedResponse = try await connection.call("RespondWorkflowTaskFailed", request)
+            let _: APIRespondWorkflowTaskFailedResponse = try await connection.call(
+                "RespondWorkflowTaskFailed",
+                request
+            )
         } catch {
             logger.warning("the server was not told of a failed task", metadata: ["error": "\(error)"])
         }
@@ -287,7 +325,8 @@ final class WorkflowTaskHandler: Sendable {
 
     private func describe(_ task: APIPollWorkflowTaskQueueResponse) -> Logger.Metadata {
         [
-            "workflow_type": "\(task.workflowType.name)", "workflow_id": "\(task.workflowExecution.workflowID)",
+            "workflow_type": "\(task.workflowType.name)",
+            "workflow_id": "\(task.workflowExecution.workflowID)",
             "run_id": "\(task.workflowExecution.runID)", "attempt": "\(task.attempt)",
         ]
     }

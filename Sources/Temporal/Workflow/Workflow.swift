@@ -30,6 +30,10 @@ package import TemporalAPI
 /// Errors that are a ``TemporalFailure`` fail the workflow. Any other error is taken for a bug: it fails only the
 /// workflow task, which is tried again until the code is mended.
 public protocol Workflow: Actor, WorkflowDefinition {
+    // Named again so that they follow from `run`.
+    associatedtype Input
+    associatedtype Output
+
     /// The workflow's only way to the world.
     nonisolated var context: WorkflowContext { get }
 
@@ -43,7 +47,9 @@ public protocol Workflow: Actor, WorkflowDefinition {
 }
 
 extension Workflow {
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { context.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor {
+        context.executor.asUnownedSerialExecutor()
+    }
 
     public static func register(_ handlers: inout WorkflowHandlers<Self>) {}
 
@@ -51,7 +57,8 @@ extension Workflow {
     ///
     /// - Throws: `CancellationError` when the task was cancelled.
     public func waitUntil(
-        file: StaticString = #fileID, line: UInt = #line,
+        file: StaticString = #fileID,
+        line: UInt = #line,
         _ condition: @escaping @Sendable (isolated Self) -> Bool
     ) async throws {
         let place = SourcePlace(file: file, line: line)
@@ -64,7 +71,9 @@ extension Workflow {
     /// - Throws: `CancellationError` when the task was cancelled.
     @discardableResult
     public func waitUntil(
-        timeout: Duration, file: StaticString = #fileID, line: UInt = #line,
+        timeout: Duration,
+        file: StaticString = #fileID,
+        line: UInt = #line,
         _ condition: @escaping @Sendable (isolated Self) -> Bool
     ) async throws -> Bool {
         let place = SourcePlace(file: file, line: line)
@@ -85,7 +94,9 @@ public struct WorkflowHandlers<W: Workflow> {
     ) {
         table.signals[signal.name] = { workflow, _, payloads, converter in
             let input: Input
-            do { input = try converter.decode(argument: payloads) } catch { throw UnreadableSignal(cause: error) }
+            do { input = try converter.decode(argument: payloads) } catch {
+                throw UnreadableSignal(cause: error)
+            }
             guard let workflow = workflow as? W else { return }
             try await handler(workflow, input)
         }
@@ -103,7 +114,8 @@ public struct WorkflowHandlers<W: Workflow> {
 
     /// Answers a query. The handler must change nothing and cannot wait.
     public mutating func query<Input, Output>(
-        _ query: QueryDefinition<Input, Output>, _ handler: @escaping @Sendable (isolated W, Input) throws -> Output
+        _ query: QueryDefinition<Input, Output>,
+        _ handler: @escaping @Sendable (isolated W, Input) throws -> Output
     ) {
         table.queries[query.name] = { workflow, payloads, converter in
             let input: Input = try converter.decode(argument: payloads)
@@ -114,7 +126,8 @@ public struct WorkflowHandlers<W: Workflow> {
 
     /// Answers a query that takes no input.
     public mutating func query<Output>(
-        _ query: QueryDefinition<Nothing, Output>, _ handler: @escaping @Sendable (isolated W) throws -> Output
+        _ query: QueryDefinition<Nothing, Output>,
+        _ handler: @escaping @Sendable (isolated W) throws -> Output
     ) {
         self.query(query) { workflow, _ in try handler(workflow) }
     }
@@ -139,7 +152,8 @@ public struct WorkflowHandlers<W: Workflow> {
                 let input: Input = try converter.decode(argument: payloads)
                 guard let workflow = workflow as? W else { return APIPayload() }
                 return try converter.encode(try await handler(workflow, input))
-            })
+            }
+        )
     }
 }
 
@@ -150,7 +164,8 @@ struct UnreadableSignal: Error {
 
 /// The handlers of a workflow type, without its types.
 package struct HandlerTable: Sendable {
-    package typealias Signal = @Sendable (any Workflow, String, [APIPayload], PayloadConverter) async throws -> Void
+    package typealias Signal =
+        @Sendable (any Workflow, String, [APIPayload], PayloadConverter) async throws -> Void
     package typealias Query = @Sendable (any Workflow, [APIPayload], PayloadConverter) throws -> APIPayload
 
     package struct Update: Sendable {

@@ -7,7 +7,9 @@ extension WorkflowContext {
     ///
     /// - Throws: ``ActivityFailure``, with the reason as its cause, when the activity failed for good or was cancelled.
     public func activity<Input, Output>(
-        _ activity: ActivityDefinition<Input, Output>, _ input: Input, options: ActivityOptions? = nil
+        _ activity: ActivityDefinition<Input, Output>,
+        _ input: Input,
+        options: ActivityOptions? = nil
     ) async throws -> Output {
         let payloads = try run.environment.converter.payloads.encode(argument: input)
         let result = try await execute(activity.name, payloads, options ?? activity.options)
@@ -16,14 +18,17 @@ extension WorkflowContext {
 
     /// Runs an activity that takes no input.
     public func activity<Output>(
-        _ activity: ActivityDefinition<Nothing, Output>, options: ActivityOptions? = nil
+        _ activity: ActivityDefinition<Nothing, Output>,
+        options: ActivityOptions? = nil
     ) async throws -> Output {
         try await self.activity(activity, Nothing(), options: options)
     }
 
     /// Runs an activity by name, with any number of arguments: for activities written with other SDKs.
     public func activity<Output: Codable & Sendable>(
-        name: String, arguments: [any Encodable & Sendable], options: ActivityOptions = ActivityOptions(),
+        name: String,
+        arguments: [any Encodable & Sendable],
+        options: ActivityOptions = ActivityOptions(),
         as type: Output.Type = Output.self
     ) async throws -> Output {
         let payloads = try run.environment.converter.payloads.encode(all: arguments)
@@ -32,7 +37,8 @@ extension WorkflowContext {
 
     /// Runs an activity inside this worker, within the workflow task: for what is quick, and needs no queue.
     public func localActivity<Input, Output>(
-        _ activity: ActivityDefinition<Input, Output>, _ input: Input,
+        _ activity: ActivityDefinition<Input, Output>,
+        _ input: Input,
         options: LocalActivityOptions = LocalActivityOptions()
     ) async throws -> Output {
         let payloads = APIPayloads(try run.environment.converter.payloads.encode(argument: input))
@@ -42,8 +48,13 @@ extension WorkflowContext {
             if run.isEvicted { await run.restAfterEviction() }
             try run.check("localActivity")
             let operation = run.machine.scheduleLocalActivity(
-                type: activity.name, input: payloads, header: header, options: options, attempt: attempt,
-                originalSchedule: originalSchedule)
+                type: activity.name,
+                input: payloads,
+                header: header,
+                options: options,
+                attempt: attempt,
+                originalSchedule: originalSchedule
+            )
             switch try await run.wait(for: operation) {
             case .retryLater(let delay, let next, let scheduled):
                 attempt = next
@@ -57,7 +68,9 @@ extension WorkflowContext {
     var header: APIHeader { run.started?.attributes.header ?? APIHeader() }
 
     private func execute(
-        _ name: String, _ input: [APIPayload], _ options: ActivityOptions
+        _ name: String,
+        _ input: [APIPayload],
+        _ options: ActivityOptions
     ) async throws -> APIPayloads {
         if run.isEvicted { await run.restAfterEviction() }
         try run.check("activity \(name)")
@@ -70,7 +83,10 @@ extension WorkflowContext {
             options.set(&$0)
         }
         let operation = run.machine.scheduleActivity(
-            attributes, cancellation: options.cancellation, summary: try metadata(options.summary))
+            attributes,
+            cancellation: options.cancellation,
+            summary: try metadata(options.summary)
+        )
         return try value(try await run.wait(for: operation))
     }
 
@@ -82,7 +98,10 @@ extension WorkflowContext {
         switch resolution {
         case .completed(let payloads): return payloads
         case .failed(let failure):
-            throw run.environment.converter.failures.error(of: failure, by: run.environment.converter.payloads)
+            throw run.environment.converter.failures.error(
+                of: failure,
+                by: run.environment.converter.payloads
+            )
         case .canceled: throw CancellationError()
         case .started, .retryLater: return APIPayloads()
         case .evicted: throw EvictedError()

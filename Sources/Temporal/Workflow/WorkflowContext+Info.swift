@@ -45,14 +45,20 @@ extension WorkflowContext {
             startTime = started?.time ?? run.now
             attempt = Int(attributes.attempt)
             firstRunID = attributes.firstExecutionRunID
-            continuedRunID = attributes.continuedExecutionRunID.isEmpty ? nil : attributes.continuedExecutionRunID
+            continuedRunID =
+                attributes.continuedExecutionRunID.isEmpty ? nil : attributes.continuedExecutionRunID
             let parent = attributes.parentWorkflowExecution
             self.parent =
-                attributes.hasParentWorkflowExecution ? Execution(workflowID: parent.workflowID, runID: parent.runID) : nil
+                attributes.hasParentWorkflowExecution
+                ? Execution(workflowID: parent.workflowID, runID: parent.runID) : nil
             cronSchedule = attributes.cronSchedule.isEmpty ? nil : attributes.cronSchedule
-            executionTimeout = duration(attributes.workflowExecutionTimeout, attributes.hasWorkflowExecutionTimeout)
+            executionTimeout = duration(
+                attributes.workflowExecutionTimeout,
+                attributes.hasWorkflowExecutionTimeout
+            )
             runTimeout = duration(attributes.workflowRunTimeout, attributes.hasWorkflowRunTimeout)
-            taskTimeout = duration(attributes.workflowTaskTimeout, attributes.hasWorkflowTaskTimeout) ?? .seconds(10)
+            taskTimeout =
+                duration(attributes.workflowTaskTimeout, attributes.hasWorkflowTaskTimeout) ?? .seconds(10)
             retryPolicy = attributes.hasRetryPolicy ? RetryPolicy(attributes.retryPolicy) : nil
             memo = Memo(fields: started?.memo ?? [:])
             searchAttributes = SearchAttributes(.with { $0.indexedFields = started?.searchAttributes ?? [:] })

@@ -7,27 +7,34 @@ extension WorkflowContext {
     ///
     /// - Throws: ``ChildWorkflowFailure``, with the reason as its cause.
     public func child<Child: WorkflowDefinition>(
-        _ type: Child.Type, _ input: Child.Input, options: ChildWorkflowOptions = ChildWorkflowOptions()
+        _ type: Child.Type,
+        _ input: Child.Input,
+        options: ChildWorkflowOptions = ChildWorkflowOptions()
     ) async throws -> Child.Output {
         try await startChild(type, input, options: options).result()
     }
 
     /// Starts a child workflow, and returns once it has started.
     public func startChild<Child: WorkflowDefinition>(
-        _ type: Child.Type, _ input: Child.Input, options: ChildWorkflowOptions = ChildWorkflowOptions()
+        _ type: Child.Type,
+        _ input: Child.Input,
+        options: ChildWorkflowOptions = ChildWorkflowOptions()
     ) async throws -> ChildWorkflowHandle<Child.Output> {
         try await startChild(name: type.name, arguments: [input], options: options)
     }
 
     /// Starts a child workflow by name, with any number of arguments: for workflows written with other SDKs.
     public func startChild<Output: Codable & Sendable>(
-        name: String, arguments: [any Encodable & Sendable], options: ChildWorkflowOptions = ChildWorkflowOptions(),
+        name: String,
+        arguments: [any Encodable & Sendable],
+        options: ChildWorkflowOptions = ChildWorkflowOptions(),
         as type: Output.Type = Output.self
     ) async throws -> ChildWorkflowHandle<Output> {
         if run.isEvicted { await run.restAfterEviction() }
         try run.check("child workflow \(name)")
         let input = try run.environment.converter.payloads.encode(
-            all: arguments.filter { !($0 is Nothing) })
+            all: arguments.filter { !($0 is Nothing) }
+        )
         let attributes = APIStartChildWorkflowExecutionCommandAttributes.with {
             $0.workflowType.name = name
             $0.workflowID = options.workflowID ?? ""
@@ -38,14 +45,20 @@ extension WorkflowContext {
         }
         let generated = options.workflowID == nil ? uuid().uuidString.lowercased() : ""
         let (start, result) = run.machine.startChild(
-            attributes, cancellation: options.cancellation, generatedID: generated,
-            summary: try metadata(options.summary))
+            attributes,
+            cancellation: options.cancellation,
+            generatedID: generated,
+            summary: try metadata(options.summary)
+        )
         run.keep(result)
         _ = try value(try await run.wait(for: start))
         let child = run.machine.child(result)
         return ChildWorkflowHandle(
-            workflowID: child?.workflowID ?? attributes.workflowID, runID: child?.runID ?? "", context: self,
-            result: result)
+            workflowID: child?.workflowID ?? attributes.workflowID,
+            runID: child?.runID ?? "",
+            context: self,
+            result: result
+        )
     }
 
     /// Another workflow of the namespace, to send messages to.
@@ -54,7 +67,10 @@ extension WorkflowContext {
     }
 
     fileprivate func signal<Input>(
-        _ signal: SignalDefinition<Input>, _ input: Input, to workflow: APIWorkflowExecution, isChild: Bool
+        _ signal: SignalDefinition<Input>,
+        _ input: Input,
+        to workflow: APIWorkflowExecution,
+        isChild: Bool
     ) async throws {
         if run.isEvicted { await run.restAfterEviction() }
         try run.check("signal \(signal.name)")
@@ -66,7 +82,8 @@ extension WorkflowContext {
                 $0.childWorkflowOnly = isChild
                 if !payloads.isEmpty { $0.input = APIPayloads(payloads) }
                 if !header.fields.isEmpty { $0.header = header }
-            })
+            }
+        )
         _ = try value(try await run.wait(for: operation))
     }
 
@@ -78,7 +95,8 @@ extension WorkflowContext {
                 $0.workflowID = workflow.workflowID
                 $0.runID = workflow.runID
                 $0.reason = reason
-            })
+            }
+        )
         _ = try value(try await run.wait(for: operation))
     }
 }

@@ -171,13 +171,15 @@ public struct WorkflowContext: Sendable {
     /// It is refused while handlers of signals or updates run, whose work would be lost: await
     /// ``allHandlersFinished(file:line:)`` first.
     public func continueAsNew(
-        _ input: some Codable & Sendable, options: ContinueAsNewOptions = ContinueAsNewOptions()
+        _ input: some Codable & Sendable,
+        options: ContinueAsNewOptions = ContinueAsNewOptions()
     ) throws -> Never {
         try run.check("continueAsNew")
         guard run.runningHandlers == 0 else {
             throw WorkflowTaskError(
                 "continueAsNew was refused: \(run.runningHandlers) handlers of signals or updates still run. "
-                    + "Await allHandlersFinished() first")
+                    + "Await allHandlersFinished() first"
+            )
         }
         let payloads = try run.environment.converter.payloads.encode(argument: input)
         throw ContinueAsNew(input: APIPayloads(payloads), options: options)
@@ -248,7 +250,8 @@ struct ContinueAsNew: Error {
                     $0.retryPolicy = started.attributes.retryPolicy
                 }
                 $0.memo.fields = options.memo?.fields ?? started?.memo ?? [:]
-                $0.searchAttributes.indexedFields = options.searchAttributes?.fields ?? started?.searchAttributes ?? [:]
+                $0.searchAttributes.indexedFields =
+                    options.searchAttributes?.fields ?? started?.searchAttributes ?? [:]
                 if let started, started.attributes.hasHeader { $0.header = started.attributes.header }
             }
         }

@@ -121,7 +121,9 @@ package final class WorkflowExecutor: SerialExecutor, TaskExecutor {
                 }
                 count += 1
                 next.job.runSynchronously(
-                    isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+                    isolatedTo: asUnownedSerialExecutor(),
+                    taskExecutor: asUnownedTaskExecutor()
+                )
             }
         }
     }

@@ -24,9 +24,15 @@ public struct ActivityOptions: Sendable {
     public var allowsEagerExecution = true
 
     public init(
-        startToClose: Duration? = .seconds(60), scheduleToClose: Duration? = nil, scheduleToStart: Duration? = nil,
-        heartbeat: Duration? = nil, retryPolicy: RetryPolicy? = nil, taskQueue: String? = nil,
-        cancellation: CancellationBehavior = .tryCancel, activityID: String? = nil, summary: String? = nil
+        startToClose: Duration? = .seconds(60),
+        scheduleToClose: Duration? = nil,
+        scheduleToStart: Duration? = nil,
+        heartbeat: Duration? = nil,
+        retryPolicy: RetryPolicy? = nil,
+        taskQueue: String? = nil,
+        cancellation: CancellationBehavior = .tryCancel,
+        activityID: String? = nil,
+        summary: String? = nil
     ) {
         self.startToClose = startToClose
         self.scheduleToClose = scheduleToClose
@@ -62,9 +68,12 @@ public struct LocalActivityOptions: Sendable {
     public var activityID: String?
 
     public init(
-        startToClose: Duration = .seconds(10), scheduleToClose: Duration? = nil,
-        retryPolicy: RetryPolicy = RetryPolicy(), localRetryThreshold: Duration = .seconds(60),
-        cancellation: CancellationBehavior = .tryCancel, activityID: String? = nil
+        startToClose: Duration = .seconds(10),
+        scheduleToClose: Duration? = nil,
+        retryPolicy: RetryPolicy = RetryPolicy(),
+        localRetryThreshold: Duration = .seconds(60),
+        cancellation: CancellationBehavior = .tryCancel,
+        activityID: String? = nil
     ) {
         self.startToClose = startToClose
         self.scheduleToClose = scheduleToClose
@@ -94,11 +103,19 @@ public struct ChildWorkflowOptions: Sendable {
     public var summary: String?
 
     public init(
-        workflowID: String? = nil, taskQueue: String? = nil, executionTimeout: Duration? = nil,
-        runTimeout: Duration? = nil, taskTimeout: Duration? = nil, retryPolicy: RetryPolicy? = nil,
-        parentClosePolicy: ParentClosePolicy = .terminate, idReusePolicy: WorkflowIDReusePolicy = .allowDuplicate,
-        cronSchedule: String? = nil, memo: Memo? = nil, searchAttributes: SearchAttributes? = nil,
-        cancellation: CancellationBehavior = .waitUntilCompleted, summary: String? = nil
+        workflowID: String? = nil,
+        taskQueue: String? = nil,
+        executionTimeout: Duration? = nil,
+        runTimeout: Duration? = nil,
+        taskTimeout: Duration? = nil,
+        retryPolicy: RetryPolicy? = nil,
+        parentClosePolicy: ParentClosePolicy = .terminate,
+        idReusePolicy: WorkflowIDReusePolicy = .allowDuplicate,
+        cronSchedule: String? = nil,
+        memo: Memo? = nil,
+        searchAttributes: SearchAttributes? = nil,
+        cancellation: CancellationBehavior = .waitUntilCompleted,
+        summary: String? = nil
     ) {
         self.workflowID = workflowID
         self.taskQueue = taskQueue
@@ -120,8 +137,10 @@ public struct ChildWorkflowOptions: Sendable {
         if let runTimeout { attributes.workflowRunTimeout = .init(rounding: runTimeout) }
         if let taskTimeout { attributes.workflowTaskTimeout = .init(rounding: taskTimeout) }
         if let retryPolicy { attributes.retryPolicy = retryPolicy.message }
-        attributes.parentClosePolicy = APIParentClosePolicy(rawValue: parentClosePolicy.rawValue) ?? .unspecified
-        attributes.workflowIDReusePolicy = APIWorkflowIdReusePolicy(rawValue: idReusePolicy.rawValue) ?? .unspecified
+        attributes.parentClosePolicy =
+            APIParentClosePolicy(rawValue: parentClosePolicy.rawValue) ?? .unspecified
+        attributes.workflowIDReusePolicy =
+            APIWorkflowIdReusePolicy(rawValue: idReusePolicy.rawValue) ?? .unspecified
         if let cronSchedule { attributes.cronSchedule = cronSchedule }
         if let memo { attributes.memo.fields = memo.fields }
         if let searchAttributes { attributes.searchAttributes = searchAttributes.message }

@@ -44,7 +44,10 @@ package final class WorkflowRun: @unchecked Sendable {
     }
 
     package init(
-        _ registration: WorkflowRegistration, workflowID: String, runID: String, environment: WorkflowEnvironment
+        _ registration: WorkflowRegistration,
+        workflowID: String,
+        runID: String,
+        environment: WorkflowEnvironment
     ) {
         self.registration = registration
         self.workflowID = workflowID
@@ -63,7 +66,9 @@ package final class WorkflowRun: @unchecked Sendable {
     ///
     /// - Throws: What must fail the workflow task; the run is then of no use any more.
     package func process(
-        events: [APIHistoryEvent], messages: [APIProtocolMessage] = [], isLive: Bool = true
+        events: [APIHistoryEvent],
+        messages: [APIProtocolMessage] = [],
+        isLive: Bool = true
     ) throws {
         try checkWakeUps()
         try machine.feed(events, messages: messages, isLive: isLive)
@@ -76,12 +81,18 @@ package final class WorkflowRun: @unchecked Sendable {
 
     /// Tells the workflow how a local activity ended.
     package func resolveLocalActivity(
-        _ request: WorkflowMachine.LocalActivityRequest, attempt: Int, completed: Date,
+        _ request: WorkflowMachine.LocalActivityRequest,
+        attempt: Int,
+        completed: Date,
         outcome: Result<APIPayloads, WorkflowMachine.LocalFailure>
     ) throws {
         guard
             let resolution = machine.resolveLocalActivity(
-                request, attempt: attempt, completed: completed, outcome: outcome)
+                request,
+                attempt: attempt,
+                completed: completed,
+                outcome: outcome
+            )
         else { return }
         executor.scope { resume(request.operation, resolution) }
         try settle()
@@ -116,9 +127,12 @@ package final class WorkflowRun: @unchecked Sendable {
             let known = registration.handlers.queries.keys.sorted().joined(separator: ", ")
             throw ApplicationFailure(
                 "workflow \(registration.name) has no query \"\(query.queryType)\"; it has: \(known)",
-                type: "QueryNotFound")
+                type: "QueryNotFound"
+            )
         }
-        guard let instance else { throw ApplicationFailure("the workflow has not started yet", type: "NotStarted") }
+        guard let instance else {
+            throw ApplicationFailure("the workflow has not started yet", type: "NotStarted")
+        }
         isReadOnly = true
         defer { isReadOnly = false }
         let answer = try executor.scope { try handler(instance, query.queryArgs.payloads, converter) }
@@ -159,7 +173,10 @@ package final class WorkflowRun: @unchecked Sendable {
             executor.scope { for job in batch { apply(job) } }
             // An update that was refused leaves nothing in history; neither may what it let through.
             let onlyUpdates = batch.allSatisfy { if case .update = $0 { true } else { false } }
-            try settle(checkingConditions: !onlyUpdates || activation.batches.count > 1, onlyUpdates: onlyUpdates)
+            try settle(
+                checkingConditions: !onlyUpdates || activation.batches.count > 1,
+                onlyUpdates: onlyUpdates
+            )
         }
         machine.settleLocalActivities()
         while let (operation, resolution) = machine.nextRecordedLocalActivity() {
@@ -195,7 +212,9 @@ package final class WorkflowRun: @unchecked Sendable {
     private func settle(checkingConditions: Bool = true, onlyUpdates: Bool = false) throws {
         while true {
             guard executor.drain(limit: 100_000) != nil else {
-                throw WorkflowTaskError("the workflow took more than 100,000 steps without waiting for anything")
+                throw WorkflowTaskError(
+                    "the workflow took more than 100,000 steps without waiting for anything"
+                )
             }
             try throwTaskError()
             machine.settleLocalActivities()
@@ -234,7 +253,8 @@ package final class WorkflowRun: @unchecked Sendable {
         throw WorkflowTaskError(
             "workflow \(registration.name) was woken by thread \"\(thread)\": it waited for something outside "
                 + "(Task.sleep, I/O, a detached task, the main actor …) that history does not record. "
-                + "Move it into an activity, or use the workflow's context")
+                + "Move it into an activity, or use the workflow's context"
+        )
     }
 
     private func checkSuspension() throws {
@@ -242,7 +262,8 @@ package final class WorkflowRun: @unchecked Sendable {
         guard !machine.isComplete, instance != nil, pending.isEmpty, conditions.isEmpty else { return }
         throw WorkflowTaskError(
             "workflow \(registration.name) waits for something outside (Task.sleep, I/O, a detached task, the main "
-                + "actor …) that history does not record. Move it into an activity, or use the workflow's context")
+                + "actor …) that history does not record. Move it into an activity, or use the workflow's context"
+        )
     }
 
     // MARK: The workflow's tasks
@@ -255,8 +276,11 @@ package final class WorkflowRun: @unchecked Sendable {
                 close(
                     .with {
                         $0.commandType = .completeWorkflowExecution
-                        $0.completeWorkflowExecutionCommandAttributes = .with { $0.result = APIPayloads([output]) }
-                    })
+                        $0.completeWorkflowExecutionCommandAttributes = .with {
+                            $0.result = APIPayloads([output])
+                        }
+                    }
+                )
             } catch { close(with: error) }
         }
         if isCancelRequested { main?.cancel() }
@@ -267,7 +291,8 @@ package final class WorkflowRun: @unchecked Sendable {
         if runningHandlers > 0, !machine.isReplaying {
             environment.logger.warning(
                 "workflow ended while handlers of signals or updates were running",
-                metadata: ["workflow": "\(workflowID)", "handlers": "\(runningHandlers)"])
+                metadata: ["workflow": "\(workflowID)", "handlers": "\(runningHandlers)"]
+            )
         }
         machine.close(command)
     }
@@ -282,13 +307,15 @@ package final class WorkflowRun: @unchecked Sendable {
                 .with {
                     $0.commandType = .cancelWorkflowExecution
                     $0.cancelWorkflowExecutionCommandAttributes = .init()
-                })
+                }
+            )
         } else if isFailure(error) {
             close(
                 .with {
                     $0.commandType = .failWorkflowExecution
                     $0.failWorkflowExecutionCommandAttributes = .with { $0.failure = failure(error) }
-                })
+                }
+            )
         } else {
             taskError = taskError ?? error
         }
@@ -303,28 +330,36 @@ package final class WorkflowRun: @unchecked Sendable {
     }
 
     private func handle(_ signal: APIWorkflowExecutionSignaledEventAttributes) {
-        guard let handler = registration.handlers.signals[signal.signalName] ?? registration.handlers.anySignal,
+        guard
+            let handler = registration.handlers.signals[signal.signalName] ?? registration.handlers.anySignal,
             let instance
         else {
             if !machine.isReplaying {
                 environment.logger.warning(
                     "signal without a handler was dropped",
-                    metadata: ["workflow": "\(workflowID)", "signal": "\(signal.signalName)"])
+                    metadata: ["workflow": "\(workflowID)", "signal": "\(signal.signalName)"]
+                )
             }
             return
         }
         spawnHandler { [self] in
             do {
                 try await handler(
-                    instance, signal.signalName, signal.input.payloads, environment.converter.payloads)
+                    instance,
+                    signal.signalName,
+                    signal.input.payloads,
+                    environment.converter.payloads
+                )
             } catch let error as UnreadableSignal {
                 // It is in the history for good: to fail on it would stop the workflow for good.
                 guard !machine.isReplaying else { return }
                 environment.logger.error(
                     "signal with unreadable input was dropped",
                     metadata: [
-                        "workflow": "\(workflowID)", "signal": "\(signal.signalName)", "error": "\(error.cause)",
-                    ])
+                        "workflow": "\(workflowID)", "signal": "\(signal.signalName)",
+                        "error": "\(error.cause)",
+                    ]
+                )
             } catch { close(with: error) }
         }
     }
@@ -336,7 +371,8 @@ package final class WorkflowRun: @unchecked Sendable {
                 let known = registration.handlers.updates.keys.sorted().joined(separator: ", ")
                 let error = ApplicationFailure(
                     "workflow \(registration.name) has no update \"\(input.name)\"; it has: \(known)",
-                    type: "UpdateNotFound")
+                    type: "UpdateNotFound"
+                )
                 return machine.reject(update, failure(error))
             }
             if !machine.isReplaying {
@@ -352,11 +388,15 @@ package final class WorkflowRun: @unchecked Sendable {
             acceptedUpdates += 1
             var outcome = APIUpdateOutcome()
             do {
-                let payload = try await handler.run(instance, input.args.payloads, environment.converter.payloads)
+                let payload = try await handler.run(
+                    instance,
+                    input.args.payloads,
+                    environment.converter.payloads
+                )
                 outcome.success = APIPayloads([payload])
-            } catch where error is ContinueAsNew || error is EvictedError || isEvicted {
+            } catch  where error is ContinueAsNew || error is EvictedError || isEvicted {
                 return close(with: error)
-            } catch where isFailure(error) {
+            } catch  where isFailure(error) {
                 outcome.failure = failure(error)
             } catch {
                 return close(with: error)
@@ -381,11 +421,15 @@ extension WorkflowRun {
     /// Refuses calls that come from elsewhere than the workflow's own code.
     func check(_ what: String) throws {
         guard executor.isCurrent else {
-            throw WorkflowTaskError("\(what) was called outside of the workflow; its context works only inside")
+            throw WorkflowTaskError(
+                "\(what) was called outside of the workflow; its context works only inside"
+            )
         }
         if isEvicted { throw EvictedError() }
         guard !isReadOnly else {
-            let error = WorkflowTaskError("\(what) was called in a query or a validator, which must change nothing")
+            let error = WorkflowTaskError(
+                "\(what) was called in a query or a validator, which must change nothing"
+            )
             taskError = error
             throw error
         }
@@ -412,7 +456,9 @@ extension WorkflowRun {
     /// Keeps the operation's end for whoever asks later.
     func keep(_ operation: WorkflowMachine.OperationID) { kept[operation] = .some(nil) }
 
-    func kept(_ operation: WorkflowMachine.OperationID) -> WorkflowMachine.Resolution? { kept[operation] ?? nil }
+    func kept(_ operation: WorkflowMachine.OperationID) -> WorkflowMachine.Resolution? {
+        kept[operation] ?? nil
+    }
 
     func cancel(_ operation: WorkflowMachine.OperationID) {
         guard executor.isCurrent, !isEvicted else { return }
@@ -428,7 +474,9 @@ extension WorkflowRun {
     }
 
     func wait(
-        timeout: Duration?, _ place: SourcePlace, _ predicate: @escaping () -> Bool
+        timeout: Duration?,
+        _ place: SourcePlace,
+        _ predicate: @escaping () -> Bool
     ) async throws -> Bool {
         if isEvicted { await restAfterEviction() }
         try check("waitUntil")
@@ -444,8 +492,13 @@ extension WorkflowRun {
             try await withCheckedThrowingContinuation { continuation in
                 conditions.append(
                     Condition(
-                        id: id, place: place, predicate: predicate, resume: { continuation.resume(with: $0) },
-                        timer: timer))
+                        id: id,
+                        place: place,
+                        predicate: predicate,
+                        resume: { continuation.resume(with: $0) },
+                        timer: timer
+                    )
+                )
                 if let timer {
                     pending[timer] = { [self] resolution in
                         guard let condition = removeCondition(id) else { return }
@@ -475,7 +528,9 @@ extension WorkflowRun {
 
     /// Where the workflow waits, for people who ask why it doesn't go on.
     package var stackTrace: String {
-        let waits = machine.operations.filter { pending[$0.key] != nil }.sorted { $0.key.number < $1.key.number }
+        let waits = machine.operations.filter { pending[$0.key] != nil }.sorted {
+            $0.key.number < $1.key.number
+        }
         let conditions = conditions.map { "condition at \($0.place)" }
         let lines = waits.map { "waits for \($0.value.name)" } + conditions.map { "waits for \($0)" }
         let state = machine.isComplete ? "ended" : lines.isEmpty ? "runs" : lines.joined(separator: "\n")
@@ -484,7 +539,9 @@ extension WorkflowRun {
 
     /// What the web interface asks of a workflow: which messages it understands, and what it does now.
     private func metadata() throws -> APIPayload {
-        func list(_ names: some Sequence<String>) -> [[String: String]] { names.sorted().map { ["name": $0] } }
+        func list(_ names: some Sequence<String>) -> [[String: String]] {
+            names.sorted().map { ["name": $0] }
+        }
         let handlers = registration.handlers
         let builtIn = ["__stack_trace", "__temporal_workflow_metadata"]
         let body: [String: Any] = [
@@ -511,8 +568,11 @@ package struct WorkflowEnvironment: Sendable {
     package var failsWorkflow: @Sendable (any Error) -> Bool
 
     package init(
-        namespace: String, taskQueue: String, converter: DataConverter = DataConverter(),
-        logger: Logger = Logger(label: "temporal.workflow"), logsDuringReplay: Bool = false,
+        namespace: String,
+        taskQueue: String,
+        converter: DataConverter = DataConverter(),
+        logger: Logger = Logger(label: "temporal.workflow"),
+        logsDuringReplay: Bool = false,
         failsWorkflow: @escaping @Sendable (any Error) -> Bool = { _ in false }
     ) {
         self.namespace = namespace

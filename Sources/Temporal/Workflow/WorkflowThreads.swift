@@ -61,7 +61,8 @@ package final class WorkflowThreads: @unchecked Sendable {
     /// - Parameter onLateEnd: Called when `body` ends after it was given up.
     /// - Throws: What `body` throws, or ``DeadlockError`` when it took longer than `limit`.
     package func run<Result: Sendable>(
-        limit: Duration, onLateEnd: @escaping @Sendable () -> Void = {},
+        limit: Duration,
+        onLateEnd: @escaping @Sendable () -> Void = {},
         _ body: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Result, any Error>) in
@@ -73,7 +74,8 @@ package final class WorkflowThreads: @unchecked Sendable {
                     answer.take()?.resume(with: result)
                 },
                 onOverdue: { answer.take()?.resume(throwing: DeadlockError(limit: limit)) },
-                onLateEnd: onLateEnd)
+                onLateEnd: onLateEnd
+            )
             condition.withLock {
                 queue.append(job)
                 if idleThreads == 0, threadCount < size { spawn() }

@@ -30,34 +30,57 @@ extension WorkflowMachine {
             return resolve(operationsByEvent.removeValue(forKey: a.scheduledEventID), .completed(a.result))
         case .activityTaskFailedEventAttributes(let a)?:
             return failActivity(
-                a.scheduledEventID, a.failure, started: a.startedEventID, identity: a.identity,
-                retryState: a.retryState)
+                a.scheduledEventID,
+                a.failure,
+                started: a.startedEventID,
+                identity: a.identity,
+                retryState: a.retryState
+            )
         case .activityTaskTimedOutEventAttributes(let a)?:
             return failActivity(
-                a.scheduledEventID, a.failure, started: a.startedEventID, identity: "", retryState: a.retryState)
+                a.scheduledEventID,
+                a.failure,
+                started: a.startedEventID,
+                identity: "",
+                retryState: a.retryState
+            )
         case .activityTaskCanceledEventAttributes(let a)?:
             return failActivity(
-                a.scheduledEventID, .canceled("activity canceled", details: a.details), started: a.startedEventID,
-                identity: a.identity, retryState: .cancelRequested)
+                a.scheduledEventID,
+                .canceled("activity canceled", details: a.details),
+                started: a.startedEventID,
+                identity: a.identity,
+                retryState: .cancelRequested
+            )
         default: return nil
         }
     }
 
     private mutating func failActivity(
-        _ scheduled: Int64, _ cause: APIFailure, started: Int64, identity: String, retryState: APIRetryState
+        _ scheduled: Int64,
+        _ cause: APIFailure,
+        started: Int64,
+        identity: String,
+        retryState: APIRetryState
     ) -> Job? {
         guard let id = operationsByEvent.removeValue(forKey: scheduled),
             case .activity(let activity)? = operations[id]?.kind
         else { return nil }
         let failure = activity.failure(
-            cause: cause, scheduled: scheduled, started: started, identity: identity, retryState: retryState)
+            cause: cause,
+            scheduled: scheduled,
+            started: started,
+            identity: identity,
+            retryState: retryState
+        )
         return resolve(id, .failed(failure))
     }
 
     private mutating func childJob(_ event: APIHistoryEvent) -> Job? {
         switch event.attributes {
         case .childWorkflowExecutionStartedEventAttributes(let a)?:
-            guard let start = operationsByEvent[a.initiatedEventID], case .child(var child)? = operations[start]?.kind
+            guard let start = operationsByEvent[a.initiatedEventID],
+                case .child(var child)? = operations[start]?.kind
             else { return nil }
             child.runID = a.workflowExecution.runID
             child.workflowID = a.workflowExecution.workflowID
@@ -71,8 +94,11 @@ extension WorkflowMachine {
             operations[child.result] = nil
             let exists = a.cause == .workflowAlreadyExists
             let cause = APIFailure.application(
-                exists ? "a workflow with this identifier already runs" : "the child could not be started: \(a.cause)",
-                type: exists ? "WorkflowAlreadyStarted" : "StartChildWorkflowExecutionFailed")
+                exists
+                    ? "a workflow with this identifier already runs"
+                    : "the child could not be started: \(a.cause)",
+                type: exists ? "WorkflowAlreadyStarted" : "StartChildWorkflowExecutionFailed"
+            )
             return resolve(start, .failed(child.failure(cause: cause, initiated: a.initiatedEventID)))
         case .childWorkflowExecutionCompletedEventAttributes(let a)?:
             return resolve(operationsByEvent.removeValue(forKey: a.initiatedEventID), .completed(a.result))
@@ -80,31 +106,56 @@ extension WorkflowMachine {
             return failChild(a.initiatedEventID, a.failure, started: a.startedEventID, a.retryState)
         case .childWorkflowExecutionCanceledEventAttributes(let a)?:
             return failChild(
-                a.initiatedEventID, .canceled("child workflow canceled", details: a.details), started: a.startedEventID)
+                a.initiatedEventID,
+                .canceled("child workflow canceled", details: a.details),
+                started: a.startedEventID
+            )
         case .childWorkflowExecutionTimedOutEventAttributes(let a)?:
-            return failChild(a.initiatedEventID, .timedOut("child workflow timed out"), started: a.startedEventID, a.retryState)
+            return failChild(
+                a.initiatedEventID,
+                .timedOut("child workflow timed out"),
+                started: a.startedEventID,
+                a.retryState
+            )
         case .childWorkflowExecutionTerminatedEventAttributes(let a)?:
-            return failChild(a.initiatedEventID, .terminated("child workflow terminated"), started: a.startedEventID)
+            return failChild(
+                a.initiatedEventID,
+                .terminated("child workflow terminated"),
+                started: a.startedEventID
+            )
         default: return nil
         }
     }
 
     private mutating func failChild(
-        _ initiated: Int64, _ cause: APIFailure, started: Int64, _ retryState: APIRetryState = .nonRetryableFailure
+        _ initiated: Int64,
+        _ cause: APIFailure,
+        started: Int64,
+        _ retryState: APIRetryState = .nonRetryableFailure
     ) -> Job? {
-        guard let id = operationsByEvent.removeValue(forKey: initiated), case .child(let child)? = operations[id]?.kind
+        guard let id = operationsByEvent.removeValue(forKey: initiated),
+            case .child(let child)? = operations[id]?.kind
         else { return nil }
         return resolve(
             id,
-            .failed(child.failure(cause: cause, initiated: initiated, started: started, retryState: retryState)))
+            .failed(
+                child.failure(cause: cause, initiated: initiated, started: started, retryState: retryState)
+            )
+        )
     }
 
     private mutating func externalJob(_ event: APIHistoryEvent) -> Job? {
         switch event.attributes {
         case .externalWorkflowExecutionSignaledEventAttributes(let a)?:
-            return resolve(operationsByEvent.removeValue(forKey: a.initiatedEventID), .completed(APIPayloads()))
+            return resolve(
+                operationsByEvent.removeValue(forKey: a.initiatedEventID),
+                .completed(APIPayloads())
+            )
         case .externalWorkflowExecutionCancelRequestedEventAttributes(let a)?:
-            return resolve(operationsByEvent.removeValue(forKey: a.initiatedEventID), .completed(APIPayloads()))
+            return resolve(
+                operationsByEvent.removeValue(forKey: a.initiatedEventID),
+                .completed(APIPayloads())
+            )
         case .signalExternalWorkflowExecutionFailedEventAttributes(let a)?:
             return failExternal(a.initiatedEventID, a.workflowExecution.workflowID, "signal", "\(a.cause)")
         case .requestCancelExternalWorkflowExecutionFailedEventAttributes(let a)?:
@@ -113,7 +164,12 @@ extension WorkflowMachine {
         }
     }
 
-    private mutating func failExternal(_ initiated: Int64, _ workflow: String, _ verb: String, _ cause: String) -> Job? {
+    private mutating func failExternal(
+        _ initiated: Int64,
+        _ workflow: String,
+        _ verb: String,
+        _ cause: String
+    ) -> Job? {
         let isMissing = cause.lowercased().contains("notfound")
         let reason = isMissing ? "there is no such running workflow" : cause
         return resolve(
@@ -121,13 +177,19 @@ extension WorkflowMachine {
             .failed(
                 .application(
                     "\(verb) workflow \(workflow): \(reason)",
-                    type: isMissing ? "WorkflowNotFound" : "ExternalWorkflowFailed")))
+                    type: isMissing ? "WorkflowNotFound" : "ExternalWorkflowFailed"
+                )
+            )
+        )
     }
 }
 
 extension WorkflowMachine.Activity {
     func failure(
-        cause: APIFailure, scheduled: Int64? = nil, started: Int64 = 0, identity: String = "",
+        cause: APIFailure,
+        scheduled: Int64? = nil,
+        started: Int64 = 0,
+        identity: String = "",
         retryState: APIRetryState = .cancelRequested
     ) -> APIFailure {
         .with {
@@ -147,7 +209,9 @@ extension WorkflowMachine.Activity {
 
 extension WorkflowMachine.Child {
     func failure(
-        cause: APIFailure, initiated: Int64 = 0, started: Int64 = 0,
+        cause: APIFailure,
+        initiated: Int64 = 0,
+        started: Int64 = 0,
         retryState: APIRetryState = .nonRetryableFailure
     ) -> APIFailure {
         .with {

@@ -72,7 +72,9 @@ extension WorkflowMachine {
                 guard let data = marker.localActivityData else { return }
                 localActivities.append(LocalActivity(data: data, resolution: marker.resolution(data)))
             case MarkerName.sideEffect:
-                if let id: Int = marker.details.value("side-effect-id") { sideEffects[id] = marker.details["data"] }
+                if let id: Int = marker.details.value("side-effect-id") {
+                    sideEffects[id] = marker.details["data"]
+                }
             default: break
             }
         }
@@ -87,20 +89,30 @@ extension WorkflowMachine {
         let data = PatchMarkerData(id: id, deprecated: deprecated)
         unsent.append(
             PendingCommand(
-                command: .marker(MarkerName.patch, ["patch-data": .json(data)]), isOptional: deprecated))
+                command: .marker(MarkerName.patch, ["patch-data": .json(data)]),
+                isOptional: deprecated
+            )
+        )
         guard !deprecated else { return isPatched }
         patchOrder.append(id)
         var index = APIPayloads.json(patchOrder)
         // The server's limit for one search attribute.
         guard let size = index.payloads.first?.data.count, size < 2048 else { return isPatched }
         index.payloads[0].metadata["type"] = Data("KeywordList".utf8)
-        let attributes = APISearchAttributes.with { $0.indexedFields = ["TemporalChangeVersion": index.payloads[0]] }
+        let attributes = APISearchAttributes.with {
+            $0.indexedFields = ["TemporalChangeVersion": index.payloads[0]]
+        }
         unsent.append(
             PendingCommand(
                 command: .with {
                     $0.commandType = .upsertWorkflowSearchAttributes
-                    $0.upsertWorkflowSearchAttributesCommandAttributes = .with { $0.searchAttributes = attributes }
-                }, isOptional: true))
+                    $0.upsertWorkflowSearchAttributesCommandAttributes = .with {
+                        $0.searchAttributes = attributes
+                    }
+                },
+                isOptional: true
+            )
+        )
         return isPatched
     }
 
@@ -118,15 +130,22 @@ extension WorkflowMachine {
     ///
     /// - Returns: What the workflow is told; nil when it no longer waits.
     package mutating func resolveLocalActivity(
-        _ request: LocalActivityRequest, attempt: Int, completed: Date, outcome: Result<APIPayloads, LocalFailure>
+        _ request: LocalActivityRequest,
+        attempt: Int,
+        completed: Date,
+        outcome: Result<APIPayloads, LocalFailure>
     ) -> Resolution? {
         guard operations.removeValue(forKey: request.operation) != nil else { return nil }
         localActivities[request.number] = nil
         recordedLocalActivities[request.number] = request.type
         var data = LocalActivityMarkerData(
-            seq: request.number, attempt: UInt32(attempt), activityID: request.activityID,
-            activityType: request.type, completeTime: .init(completed),
-            originalScheduleTime: .init(request.originalSchedule))
+            seq: request.number,
+            attempt: UInt32(attempt),
+            activityID: request.activityID,
+            activityType: request.type,
+            completeTime: .init(completed),
+            originalScheduleTime: .init(request.originalSchedule)
+        )
         var details: [String: APIPayloads] = [:]
         var failure: APIFailure?
         switch outcome {
@@ -186,13 +205,22 @@ extension WorkflowMachine.Resolution {
     fileprivate init(_ data: LocalActivityMarkerData, result: APIPayloads?, failure: APIFailure?) {
         if let backoff = data.backoff {
             self = .retryLater(
-                delay: .seconds(backoff.seconds) + .nanoseconds(Int64(backoff.nanos)), attempt: Int(data.attempt) + 1,
-                scheduled: data.originalScheduleTime?.date ?? Date(timeIntervalSince1970: 0))
+                delay: .seconds(backoff.seconds) + .nanoseconds(Int64(backoff.nanos)),
+                attempt: Int(data.attempt) + 1,
+                scheduled: data.originalScheduleTime?.date ?? Date(timeIntervalSince1970: 0)
+            )
         } else if let failure {
             let activity = WorkflowMachine.Activity(
-                id: data.activityID, type: data.activityType, cancellation: .tryCancel)
+                id: data.activityID,
+                type: data.activityType,
+                cancellation: .tryCancel
+            )
             self = .failed(
-                activity.failure(cause: failure, retryState: failure.hasCanceledFailureInfo ? .cancelRequested : .maximumAttemptsReached))
+                activity.failure(
+                    cause: failure,
+                    retryState: failure.hasCanceledFailureInfo ? .cancelRequested : .maximumAttemptsReached
+                )
+            )
         } else {
             self = .completed(result ?? APIPayloads())
         }

@@ -43,7 +43,10 @@ extension WorkflowMachine {
         }
         guard first.matches(event) else {
             throw NondeterminismError(
-                eventID: event.eventID, found: event.summary, produced: first.command.summary)
+                eventID: event.eventID,
+                found: event.summary,
+                produced: first.command.summary
+            )
         }
         sent.removeFirst()
         if let operation = first.operation { record(event, of: operation) }
@@ -56,14 +59,18 @@ extension WorkflowMachine {
         case MarkerName.localActivity:
             guard let data = attributes.localActivityData else {
                 throw NondeterminismError(
-                    eventID: event.eventID, found: "a local activity marker that cannot be read",
-                    produced: sent.first?.command.summary ?? "nothing")
+                    eventID: event.eventID,
+                    found: "a local activity marker that cannot be read",
+                    produced: sent.first?.command.summary ?? "nothing"
+                )
             }
             let type = recordedLocalActivities.removeValue(forKey: data.seq)
             guard type == data.activityType else {
                 throw NondeterminismError(
-                    eventID: event.eventID, found: event.summary,
-                    produced: type.map { "local activity \($0)" } ?? "no local activity \(data.seq)")
+                    eventID: event.eventID,
+                    found: event.summary,
+                    produced: type.map { "local activity \($0)" } ?? "no local activity \(data.seq)"
+                )
             }
             return true
         case MarkerName.patch:
@@ -120,13 +127,16 @@ extension WorkflowMachine.PendingCommand {
             .signalExternalWorkflowExecutionCommandAttributes(let a)?,
             .signalExternalWorkflowExecutionInitiatedEventAttributes(let b)?
         ):
-            a.signalName == b.signalName && (hasGeneratedID || a.execution.workflowID == b.workflowExecution.workflowID)
+            a.signalName == b.signalName
+                && (hasGeneratedID || a.execution.workflowID == b.workflowExecution.workflowID)
         case (
             .requestCancelExternalWorkflowExecutionCommandAttributes(let a)?,
             .requestCancelExternalWorkflowExecutionInitiatedEventAttributes(let b)?
         ):
             hasGeneratedID || a.workflowID == b.workflowExecution.workflowID
-        case (.upsertWorkflowSearchAttributesCommandAttributes?, .upsertWorkflowSearchAttributesEventAttributes?),
+        case (
+            .upsertWorkflowSearchAttributesCommandAttributes?, .upsertWorkflowSearchAttributesEventAttributes?
+        ),
             (.modifyWorkflowPropertiesCommandAttributes?, .workflowPropertiesModifiedEventAttributes?),
             (.completeWorkflowExecutionCommandAttributes?, .workflowExecutionCompletedEventAttributes?),
             (.failWorkflowExecutionCommandAttributes?, .workflowExecutionFailedEventAttributes?),
@@ -136,9 +146,14 @@ extension WorkflowMachine.PendingCommand {
                 .workflowExecutionContinuedAsNewEventAttributes?
             ):
             true
-        case (.protocolMessageCommandAttributes(let a)?, .workflowExecutionUpdateAcceptedEventAttributes(let b)?):
+        case (
+            .protocolMessageCommandAttributes(let a)?, .workflowExecutionUpdateAcceptedEventAttributes(let b)?
+        ):
             a.messageID == "\(b.protocolInstanceID)/accept"
-        case (.protocolMessageCommandAttributes(let a)?, .workflowExecutionUpdateCompletedEventAttributes(let b)?):
+        case (
+            .protocolMessageCommandAttributes(let a)?,
+            .workflowExecutionUpdateCompletedEventAttributes(let b)?
+        ):
             a.messageID == "\(b.meta.updateID)/complete"
         default: false
         }
@@ -149,9 +164,11 @@ extension APIEventType {
     /// Whether a command of the workflow made the event.
     var isOfCommand: Bool {
         switch self {
-        case .activityTaskScheduled, .activityTaskCancelRequested, .timerStarted, .timerCanceled, .markerRecorded,
+        case .activityTaskScheduled, .activityTaskCancelRequested, .timerStarted, .timerCanceled,
+            .markerRecorded,
             .workflowExecutionCompleted, .workflowExecutionFailed, .workflowExecutionCanceled,
-            .workflowExecutionContinuedAsNew, .workflowExecutionUpdateAccepted, .workflowExecutionUpdateCompleted,
+            .workflowExecutionContinuedAsNew, .workflowExecutionUpdateAccepted,
+            .workflowExecutionUpdateCompleted,
             .startChildWorkflowExecutionInitiated, .signalExternalWorkflowExecutionInitiated,
             .requestCancelExternalWorkflowExecutionInitiated, .upsertWorkflowSearchAttributes,
             .workflowPropertiesModified:
@@ -165,7 +182,8 @@ extension APICommand {
     /// What the command asks for, in words.
     package var summary: String {
         switch attributes {
-        case .scheduleActivityTaskCommandAttributes(let a)?: "activity \(a.activityType.name) (\(a.activityID))"
+        case .scheduleActivityTaskCommandAttributes(let a)?:
+            "activity \(a.activityType.name) (\(a.activityID))"
         case .startTimerCommandAttributes(let a)?: "timer \(a.timerID)"
         case .cancelTimerCommandAttributes(let a)?: "cancellation of timer \(a.timerID)"
         case .requestCancelActivityTaskCommandAttributes(let a)?:
@@ -197,13 +215,16 @@ extension APIHistoryEvent {
     /// What the event records, in words.
     package var summary: String {
         switch attributes {
-        case .activityTaskScheduledEventAttributes(let a)?: "activity \(a.activityType.name) (\(a.activityID))"
+        case .activityTaskScheduledEventAttributes(let a)?:
+            "activity \(a.activityType.name) (\(a.activityID))"
         case .timerStartedEventAttributes(let a)?: "timer \(a.timerID)"
         case .timerCanceledEventAttributes(let a)?: "cancellation of timer \(a.timerID)"
         case .activityTaskCancelRequestedEventAttributes(let a)?:
             "cancellation of the activity of event \(a.scheduledEventID)"
         case .markerRecordedEventAttributes(let a)?:
-            a.patchData.map { "patch \($0.id)" } ?? a.localActivityData.map { "local activity \($0.activityType)" }
+            a.patchData.map { "patch \($0.id)" } ?? a.localActivityData.map {
+                "local activity \($0.activityType)"
+            }
                 ?? "marker \(a.markerName)"
         case .startChildWorkflowExecutionInitiatedEventAttributes(let a)?:
             "child workflow \(a.workflowType.name) (\(a.workflowID))"

@@ -71,7 +71,8 @@ extension WorkflowMachine {
         return OperationID(number: counters.operation)
     }
 
-    mutating func send(_ command: APICommand, of operation: OperationID? = nil, hasGeneratedID: Bool = false) {
+    mutating func send(_ command: APICommand, of operation: OperationID? = nil, hasGeneratedID: Bool = false)
+    {
         unsent.append(PendingCommand(command: command, operation: operation, hasGeneratedID: hasGeneratedID))
     }
 
@@ -89,43 +90,66 @@ extension WorkflowMachine {
                     $0.startToFireTimeout = .init(rounding: max(duration, .milliseconds(1)))
                 }
                 if let summary { $0.userMetadata = summary }
-            }, of: id)
+            },
+            of: id
+        )
         return id
     }
 
     /// - Parameter attributes: Everything but the identifier, unless the workflow chose it.
     package mutating func scheduleActivity(
-        _ attributes: APIScheduleActivityTaskCommandAttributes, cancellation: CancellationBehavior,
+        _ attributes: APIScheduleActivityTaskCommandAttributes,
+        cancellation: CancellationBehavior,
         summary: APIUserMetadata? = nil
     ) -> OperationID {
         counters.activity += 1
         var attributes = attributes
         if attributes.activityID.isEmpty { attributes.activityID = "\(counters.activity)" }
         let activity = Activity(
-            id: attributes.activityID, type: attributes.activityType.name, cancellation: cancellation)
+            id: attributes.activityID,
+            type: attributes.activityType.name,
+            cancellation: cancellation
+        )
         let id = add(.activity(activity), name: "activity \(activity.type) (\(activity.id))")
         send(
             .with {
                 $0.commandType = .scheduleActivityTask
                 $0.scheduleActivityTaskCommandAttributes = attributes
                 if let summary { $0.userMetadata = summary }
-            }, of: id)
+            },
+            of: id
+        )
         return id
     }
 
     mutating func scheduleLocalActivity(
-        type: String, input: APIPayloads, header: APIHeader, options: LocalActivityOptions, attempt: Int,
+        type: String,
+        input: APIPayloads,
+        header: APIHeader,
+        options: LocalActivityOptions,
+        attempt: Int,
         originalSchedule: Date?
     ) -> OperationID {
         counters.activity += 1
         let number = counters.activity
-        let id = add(.localActivity(number: number, options.cancellation), name: "local activity \(type) (\(number))")
+        let id = add(
+            .localActivity(number: number, options.cancellation),
+            name: "local activity \(type) (\(number))"
+        )
         localActivities[number] = id
         freshRequests.append(
             LocalActivityRequest(
-                operation: id, number: number, activityID: options.activityID ?? "\(number)", type: type,
-                input: input, header: header, options: options, attempt: attempt,
-                originalSchedule: originalSchedule ?? now))
+                operation: id,
+                number: number,
+                activityID: options.activityID ?? "\(number)",
+                type: type,
+                input: input,
+                header: header,
+                options: options,
+                attempt: attempt,
+                originalSchedule: originalSchedule ?? now
+            )
+        )
         return id
     }
 
@@ -140,8 +164,10 @@ extension WorkflowMachine {
 
     /// - Returns: The operations that end when the child has started, and when it has closed.
     package mutating func startChild(
-        _ attributes: APIStartChildWorkflowExecutionCommandAttributes, cancellation: CancellationBehavior,
-        generatedID: String, summary: APIUserMetadata? = nil
+        _ attributes: APIStartChildWorkflowExecutionCommandAttributes,
+        cancellation: CancellationBehavior,
+        generatedID: String,
+        summary: APIUserMetadata? = nil
     ) -> (start: OperationID, result: OperationID) {
         var attributes = attributes
         let isGenerated = attributes.workflowID.isEmpty
@@ -149,8 +175,12 @@ extension WorkflowMachine {
         let start = nextOperationID()
         let result = nextOperationID()
         let child = Child(
-            workflowID: attributes.workflowID, type: attributes.workflowType.name, cancellation: cancellation,
-            start: start, result: result)
+            workflowID: attributes.workflowID,
+            type: attributes.workflowType.name,
+            cancellation: cancellation,
+            start: start,
+            result: result
+        )
         let name = "child workflow \(child.type) (\(child.workflowID))"
         operations[start] = Operation(kind: .child(child), name: "start of \(name)")
         operations[result] = Operation(kind: .child(child), name: name)
@@ -159,7 +189,10 @@ extension WorkflowMachine {
                 $0.commandType = .startChildWorkflowExecution
                 $0.startChildWorkflowExecutionCommandAttributes = attributes
                 if let summary { $0.userMetadata = summary }
-            }, of: start, hasGeneratedID: isGenerated)
+            },
+            of: start,
+            hasGeneratedID: isGenerated
+        )
         return (start, result)
     }
 
@@ -169,20 +202,29 @@ extension WorkflowMachine {
         return (child.workflowID, child.runID)
     }
 
-    package mutating func signalExternal(_ attributes: APISignalExternalWorkflowExecutionCommandAttributes)
+    package mutating func signalExternal(
+        _ attributes: APISignalExternalWorkflowExecutionCommandAttributes
+    )
         -> OperationID
     {
         let id = add(
-            .signalExternal, name: "signal \(attributes.signalName) to \(attributes.execution.workflowID)")
+            .signalExternal,
+            name: "signal \(attributes.signalName) to \(attributes.execution.workflowID)"
+        )
         send(
             .with {
                 $0.commandType = .signalExternalWorkflowExecution
                 $0.signalExternalWorkflowExecutionCommandAttributes = attributes
-            }, of: id, hasGeneratedID: attributes.childWorkflowOnly)
+            },
+            of: id,
+            hasGeneratedID: attributes.childWorkflowOnly
+        )
         return id
     }
 
-    package mutating func cancelExternal(_ attributes: APIRequestCancelExternalWorkflowExecutionCommandAttributes)
+    package mutating func cancelExternal(
+        _ attributes: APIRequestCancelExternalWorkflowExecutionCommandAttributes
+    )
         -> OperationID
     {
         let id = add(.cancelExternal, name: "cancellation of \(attributes.workflowID)")
@@ -190,7 +232,10 @@ extension WorkflowMachine {
             .with {
                 $0.commandType = .requestCancelExternalWorkflowExecution
                 $0.requestCancelExternalWorkflowExecutionCommandAttributes = attributes
-            }, of: id, hasGeneratedID: attributes.childWorkflowOnly)
+            },
+            of: id,
+            hasGeneratedID: attributes.childWorkflowOnly
+        )
         return id
     }
 
@@ -198,8 +243,11 @@ extension WorkflowMachine {
         send(
             .with {
                 $0.commandType = .upsertWorkflowSearchAttributes
-                $0.upsertWorkflowSearchAttributesCommandAttributes = .with { $0.searchAttributes = attributes }
-            })
+                $0.upsertWorkflowSearchAttributesCommandAttributes = .with {
+                    $0.searchAttributes = attributes
+                }
+            }
+        )
     }
 
     package mutating func upsertMemo(_ memo: APIMemo) {
@@ -207,7 +255,8 @@ extension WorkflowMachine {
             .with {
                 $0.commandType = .modifyWorkflowProperties
                 $0.modifyWorkflowPropertiesCommandAttributes = .with { $0.upsertedMemo = memo }
-            })
+            }
+        )
     }
 
     /// Makes the command that closes the run. Only the first one counts.
@@ -231,14 +280,20 @@ extension WorkflowMachine {
                     .with {
                         $0.commandType = .cancelTimer
                         $0.cancelTimerCommandAttributes = .with { $0.timerID = timer }
-                    })
+                    }
+                )
             }
             operations[id] = nil
             timers[timer] = nil
             return [(id, .canceled)]
         case .activity(let activity): return cancel(activity, id, eventID: operation.eventID)
         case .localActivity(let number, let behavior): return cancelLocal(number, behavior, id)
-        case .child(let child): return cancel(child, eventID: operations[child.start]?.eventID ?? operation.eventID, reason: reason)
+        case .child(let child):
+            return cancel(
+                child,
+                eventID: operations[child.start]?.eventID ?? operation.eventID,
+                reason: reason
+            )
         case .signalExternal, .cancelExternal:
             // Only a request that has not left can be taken back.
             guard withdraw(id) else { return [] }
@@ -247,10 +302,16 @@ extension WorkflowMachine {
         }
     }
 
-    private mutating func cancel(_ activity: Activity, _ id: OperationID, eventID: Int64?) -> [(
+    private mutating func cancel(
+        _ activity: Activity,
+        _ id: OperationID,
+        eventID: Int64?
+    ) -> [(
         OperationID, Resolution
     )] {
-        let canceled = Resolution.failed(activity.failure(cause: .canceled("activity canceled"), scheduled: eventID))
+        let canceled = Resolution.failed(
+            activity.failure(cause: .canceled("activity canceled"), scheduled: eventID)
+        )
         if withdraw(id) {
             operations[id] = nil
             return [(id, canceled)]
@@ -260,14 +321,19 @@ extension WorkflowMachine {
                 .with {
                     $0.commandType = .requestCancelActivityTask
                     $0.requestCancelActivityTaskCommandAttributes = .with { $0.scheduledEventID = eventID }
-                })
+                }
+            )
         }
         guard activity.cancellation != .waitUntilCompleted else { return [] }
         operations[id] = nil
         return [(id, canceled)]
     }
 
-    private mutating func cancelLocal(_ number: UInt32, _ behavior: CancellationBehavior, _ id: OperationID) -> [(
+    private mutating func cancelLocal(
+        _ number: UInt32,
+        _ behavior: CancellationBehavior,
+        _ id: OperationID
+    ) -> [(
         OperationID, Resolution
     )] {
         if let index = freshRequests.firstIndex(where: { $0.operation == id }) {
@@ -281,7 +347,11 @@ extension WorkflowMachine {
         return [(id, .failed(.canceled("local activity canceled")))]
     }
 
-    private mutating func cancel(_ child: Child, eventID: Int64?, reason: String) -> [(OperationID, Resolution)] {
+    private mutating func cancel(
+        _ child: Child,
+        eventID: Int64?,
+        reason: String
+    ) -> [(OperationID, Resolution)] {
         let failure = child.failure(cause: .canceled("child workflow canceled"))
         let both = [child.start, child.result].filter { operations[$0] != nil }
         for id in both { operations[id]?.cancelWasAsked = true }
@@ -295,7 +365,9 @@ extension WorkflowMachine {
                             $0.childWorkflowOnly = true
                             $0.reason = reason
                         }
-                    }, hasGeneratedID: true)
+                    },
+                    hasGeneratedID: true
+                )
             }
             if child.cancellation == .waitUntilCompleted { return [] }
         }

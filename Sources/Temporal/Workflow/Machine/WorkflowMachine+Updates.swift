@@ -25,11 +25,13 @@ extension WorkflowMachine {
 
     package mutating func complete(_ update: UpdateRequest, _ outcome: APIUpdateOutcome) {
         answer(
-            update, "complete",
+            update,
+            "complete",
             APIUpdateResponse.with {
                 $0.meta = update.request.meta
                 $0.outcome = outcome
-            })
+            }
+        )
     }
 
     private mutating func answer(_ update: UpdateRequest, _ kind: String, _ message: any Message) {
@@ -38,7 +40,8 @@ extension WorkflowMachine {
             .with {
                 $0.commandType = .protocolMessage
                 $0.protocolMessageCommandAttributes = .with { $0.messageID = "\(update.instanceID)/\(kind)" }
-            })
+            }
+        )
     }
 
     private mutating func append(_ update: UpdateRequest, _ kind: String, _ message: any Message) {
@@ -48,6 +51,7 @@ extension WorkflowMachine {
                 $0.id = "\(update.instanceID)/\(kind)"
                 $0.protocolInstanceID = update.instanceID
                 $0.body = body
-            })
+            }
+        )
     }
 }

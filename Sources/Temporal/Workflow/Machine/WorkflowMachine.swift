@@ -95,7 +95,9 @@ package struct WorkflowMachine: Sendable {
     ///     history replayed.
     /// - Throws: ``HistoryGapError`` when events are missing before the first one.
     package mutating func feed(
-        _ events: [APIHistoryEvent], messages: [APIProtocolMessage] = [], isLive: Bool = true
+        _ events: [APIHistoryEvent],
+        messages: [APIProtocolMessage] = [],
+        isLive: Bool = true
     ) throws {
         self.isLive = isLive
         incoming = messages
@@ -204,9 +206,13 @@ package struct WorkflowMachine: Sendable {
         defer { reseed = nil }
         return Activation(
             batches: (usesSingleBatch ? [first + others] : [first, others]).filter { !$0.isEmpty },
-            time: now, isReplaying: isReplaying, historyLength: Int(started.eventID),
+            time: now,
+            isReplaying: isReplaying,
+            historyLength: Int(started.eventID),
             historyBytes: Int(attributes.historySizeBytes),
-            suggestsContinueAsNew: attributes.suggestContinueAsNew, randomSeed: reseed)
+            suggestsContinueAsNew: attributes.suggestContinueAsNew,
+            randomSeed: reseed
+        )
     }
 
     private mutating func lookAt(_ event: APIHistoryEvent, updates: inout [UpdateRequest]) {
@@ -216,10 +222,15 @@ package struct WorkflowMachine: Sendable {
         case .workflowExecutionUpdateAccepted:
             let attributes = event.workflowExecutionUpdateAcceptedEventAttributes
             let admitted = admittedUpdates.removeValue(forKey: attributes.protocolInstanceID)
-            updates.append(UpdateRequest(
-                instanceID: attributes.protocolInstanceID, messageID: attributes.acceptedRequestMessageID,
-                sequencingEventID: attributes.acceptedRequestSequencingEventID,
-                request: attributes.hasAcceptedRequest ? attributes.acceptedRequest : admitted ?? APIUpdateRequest()))
+            updates.append(
+                UpdateRequest(
+                    instanceID: attributes.protocolInstanceID,
+                    messageID: attributes.acceptedRequestMessageID,
+                    sequencingEventID: attributes.acceptedRequestSequencingEventID,
+                    request: attributes.hasAcceptedRequest
+                        ? attributes.acceptedRequest : admitted ?? APIUpdateRequest()
+                )
+            )
         default: break
         }
     }
@@ -336,7 +347,10 @@ extension WorkflowMachine.UpdateRequest {
     init?(_ message: APIProtocolMessage) {
         guard let request = try? APIUpdateRequest(unpackingAny: message.body) else { return nil }
         self.init(
-            instanceID: message.protocolInstanceID, messageID: message.id, sequencingEventID: message.eventID,
-            request: request)
+            instanceID: message.protocolInstanceID,
+            messageID: message.id,
+            sequencingEventID: message.eventID,
+            request: request
+        )
     }
 }
