@@ -12,7 +12,7 @@ public struct ActivityRegistration: Sendable {
     public let name: String
     package let body: Body
 
-    /// - Parameter body: Runs outside of workflows, so it may do anything. Its task is cancelled when the workflow
+    /// `body`: runs outside of workflows, so it may do anything. Its task is cancelled when the workflow
     ///   cancels the activity (which only activities learn that heartbeat), when it is no longer wanted, and when the
     ///   worker has no more time to stop.
     public init<Input, Output>(

@@ -16,7 +16,7 @@ final class Heartbeater: Sendable {
     private let interval: Duration
     private let send: @Sendable ([APIPayload]) async -> Void
 
-    /// - Parameter send: Tells the server, and deals with its answer.
+    /// `send`: tells the server, and deals with its answer.
     init(interval: Duration, send: @escaping @Sendable ([APIPayload]) async -> Void) {
         self.interval = interval
         self.send = send
@@ -54,7 +54,9 @@ final class Heartbeater: Sendable {
         }
     }
 
-    /// Ends it. Returns the details that were not sent yet.
+    /// Ends it.
+    ///
+    /// Returns the details that were not sent yet.
     func end() async -> [APIPayload]? {
         let (latest, sender) = state.withLock { state in
             state.isEnded = true

@@ -19,7 +19,9 @@ final class RunCache: Sendable {
 
     var count: Int { state.withLock { $0.idle.count + $0.lent.count } }
 
-    /// Lends a run. Each call must be followed by ``giveBack(_:id:)``, also when there is no such run yet.
+    /// Lends a run.
+    ///
+    /// Each call must be followed by ``giveBack(_:id:)``, also when there is no such run yet.
     func lend(_ id: String) async -> WorkflowRun? {
         await withCheckedContinuation { continuation in
             let answer: WorkflowRun?? = state.withLock { state in

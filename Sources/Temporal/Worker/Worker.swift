@@ -39,9 +39,16 @@ public final class Worker: Service, Sendable {
         case activity(APIPollActivityTaskQueueResponse)
     }
 
+    /// Makes a worker, which does nothing before ``run()``.
+    ///
     /// - Parameters:
+    ///   - connection: The way to the server; it may be shared.
+    ///   - taskQueue: The queue whose tasks it takes.
     ///   - workflows: The workflow types that this worker runs; without any it takes no workflow tasks.
     ///   - activities: The activities that it runs, for any workflow of the task queue and as local activities.
+    ///   - options: How it works.
+    ///   - converter: How values travel.
+    ///   - logger: Where it writes; nil for one of its own.
     public init(
         connection: TemporalConnection,
         taskQueue: String,
@@ -116,7 +123,9 @@ public final class Worker: Service, Sendable {
     /// How many runs are in memory.
     public var cachedRuns: Int { workflows?.cachedRuns ?? 0 }
 
-    /// Works until a graceful shutdown or until the task is cancelled. To be called once.
+    /// Works until a graceful shutdown or until the task is cancelled.
+    ///
+    /// To be called once.
     public func run() async throws {
         let isFirst = hasRun.withLock { hasRun in
             defer { hasRun = true }

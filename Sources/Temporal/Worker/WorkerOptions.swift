@@ -1,4 +1,6 @@
-/// How a worker works. The names and meanings are those of Temporal's Go SDK.
+/// How a worker works.
+///
+/// The names and meanings are those of Temporal's Go SDK.
 public struct WorkerOptions: Sendable {
     /// How many workflow tasks may be worked on at a time.
     public var maxConcurrentWorkflowTaskExecutionSize = 100

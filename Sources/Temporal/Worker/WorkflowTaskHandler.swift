@@ -181,8 +181,9 @@ final class WorkflowTaskHandler: Sendable {
 
     /// Tells the server what the workflow wants.
     ///
-    /// - Parameter isHeartbeat: Whether the workflow still works on the task, and another is wanted at once.
+    /// `isHeartbeat`: whether the workflow still works on the task, and another is wanted at once.
     /// - Returns: The workflow's next task, if the server has one.
+    /// - Throws: ``RPCError`` when the server did not take the answer.
     func complete(
         _ task: APIPollWorkflowTaskQueueResponse,
         _ run: WorkflowRun,

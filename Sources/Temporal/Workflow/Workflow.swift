@@ -53,7 +53,9 @@ extension Workflow {
 
     public static func register(_ handlers: inout WorkflowHandlers<Self>) {}
 
-    /// Waits until `condition` holds. It is asked after each step of the workflow, and must change nothing.
+    /// Waits until `condition` holds.
+    ///
+    /// It is asked after each step of the workflow, and must change nothing.
     ///
     /// - Throws: `CancellationError` when the task was cancelled.
     public func waitUntil(
@@ -87,7 +89,9 @@ public struct WorkflowHandlers<W: Workflow> {
 
     package init() {}
 
-    /// Handles a signal. Signals are handled in the order of their arrival; handlers that wait run side by side.
+    /// Handles a signal.
+    ///
+    /// Signals are handled in the order of their arrival; handlers that wait run side by side.
     public mutating func signal<Input>(
         _ signal: SignalDefinition<Input>,
         _ handler: @escaping @Sendable (isolated W, Input) async throws -> Void
@@ -112,7 +116,9 @@ public struct WorkflowHandlers<W: Workflow> {
         }
     }
 
-    /// Answers a query. The handler must change nothing and cannot wait.
+    /// Answers a query.
+    ///
+    /// The handler must change nothing and cannot wait.
     public mutating func query<Input, Output>(
         _ query: QueryDefinition<Input, Output>,
         _ handler: @escaping @Sendable (isolated W, Input) throws -> Output
@@ -135,6 +141,7 @@ public struct WorkflowHandlers<W: Workflow> {
     /// Handles an update.
     ///
     /// - Parameters:
+    ///   - update: Which update.
     ///   - validate: Refuses the update by throwing; nothing of it is then recorded. It must change nothing.
     ///   - handler: Carries the update out; a ``TemporalFailure`` that it throws is the caller's answer.
     public mutating func update<Input, Output>(

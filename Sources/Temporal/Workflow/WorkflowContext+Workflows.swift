@@ -108,7 +108,9 @@ public struct ChildWorkflowHandle<Output: Codable & Sendable>: Sendable {
     let context: WorkflowContext
     let result: WorkflowMachine.OperationID
 
-    /// Waits for the child's end. Cancelling the waiting task cancels the child, as its options say.
+    /// Waits for the child's end.
+    ///
+    /// Cancelling the waiting task cancels the child, as its options say.
     public func result() async throws -> Output {
         let run = context.run
         if run.isEvicted { await run.restAfterEviction() }

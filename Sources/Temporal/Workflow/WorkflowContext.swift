@@ -78,9 +78,11 @@ public struct WorkflowContext: Sendable {
 
     // MARK: Time
 
-    /// Waits for a time that may be years. It costs nothing while it waits.
+    /// Waits for a time that may be years.
     ///
-    /// - Parameter summary: Shown with the timer by the web interface.
+    /// It costs nothing while it waits.
+    ///
+    /// `summary`: shown with the timer by the web interface.
     /// - Throws: `CancellationError` when the task was cancelled.
     public func sleep(for duration: Duration, summary: String? = nil) async throws {
         if run.isEvicted { await run.restAfterEviction() }
@@ -138,7 +140,9 @@ public struct WorkflowContext: Sendable {
         _ = run.machine.patched(id, deprecated: true)
     }
 
-    /// Computes a value once and records it; for what is quick but not deterministic. It cannot wait.
+    /// Computes a value once and records it; for what is quick but not deterministic.
+    ///
+    /// It cannot wait.
     public func sideEffect<Value: Codable & Sendable>(_ body: () throws -> Value) throws -> Value {
         try run.check("sideEffect")
         let converter = run.environment.converter.payloads
@@ -200,7 +204,9 @@ public struct WorkflowContext: Sendable {
 public struct WorkflowTask<Value: Sendable>: Sendable {
     let task: Task<Value, any Error>
 
-    /// What the task returned. When the caller is cancelled while it waits, so is the task.
+    /// What the task returned.
+    ///
+    /// When the caller is cancelled while it waits, so is the task.
     public var value: Value {
         get async throws {
             try await withTaskCancellationHandler {

@@ -1,7 +1,9 @@
 import SwiftProtobuf
 import TemporalAPI
 
-/// How an activity is run. Temporal wants a limit of ``startToClose`` or of ``scheduleToClose``.
+/// How an activity is run.
+///
+/// Temporal wants a limit of ``startToClose`` or of ``scheduleToClose``.
 public struct ActivityOptions: Sendable {
     /// How long one attempt may take.
     public var startToClose: Duration?

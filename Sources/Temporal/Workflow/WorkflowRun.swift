@@ -591,7 +591,9 @@ package struct WorkflowTaskError: Error, CustomStringConvertible, Sendable {
     package init(_ description: String) { self.description = description }
 }
 
-/// The run leaves memory. Workflow code sees this error at its last wait and should let it through.
+/// The run leaves memory.
+///
+/// Workflow code sees this error at its last wait and should let it through.
 struct EvictedError: Error, CustomStringConvertible {
     var description: String { "the workflow leaves this worker's memory; let this error through" }
 }

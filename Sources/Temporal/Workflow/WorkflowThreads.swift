@@ -48,7 +48,9 @@ package final class WorkflowThreads: @unchecked Sendable {
         condition.withLock { leftBehind }
     }
 
-    /// Ends the threads when their jobs are done. Jobs in the queue still run.
+    /// Ends the threads when their jobs are done.
+    ///
+    /// Jobs in the queue still run.
     package func stop() {
         condition.withLock {
             isStopped = true
@@ -58,7 +60,8 @@ package final class WorkflowThreads: @unchecked Sendable {
 
     /// Runs `body` on one of the threads.
     ///
-    /// - Parameter onLateEnd: Called when `body` ends after it was given up.
+    /// `onLateEnd`: called when `body` ends after it was given up.
+    /// - Returns: What `body` returns.
     /// - Throws: What `body` throws, or ``DeadlockError`` when it took longer than `limit`.
     package func run<Result: Sendable>(
         limit: Duration,
@@ -121,7 +124,9 @@ package final class WorkflowThreads: @unchecked Sendable {
         condition.unlock()
     }
 
-    /// Gives up on overdue jobs. Returns how long to wait before the next look, or nil to end.
+    /// Gives up on overdue jobs.
+    ///
+    /// Returns how long to wait before the next look, or nil to end.
     private func watch() -> TimeInterval? {
         let now = ContinuousClock.now
         condition.lock()

@@ -52,7 +52,9 @@ extension WorkflowMachine {
         if let operation = first.operation { record(event, of: operation) }
     }
 
-    /// Markers that need not come in order. Returns whether the event was dealt with.
+    /// Markers that need not come in order.
+    ///
+    /// Returns whether the event was dealt with.
     private mutating func matchMarker(_ event: APIHistoryEvent) throws -> Bool {
         let attributes = event.markerRecordedEventAttributes
         switch attributes.markerName {

@@ -96,7 +96,7 @@ extension WorkflowMachine {
         return id
     }
 
-    /// - Parameter attributes: Everything but the identifier, unless the workflow chose it.
+    /// `attributes`: everything but the identifier, unless the workflow chose it.
     package mutating func scheduleActivity(
         _ attributes: APIScheduleActivityTaskCommandAttributes,
         cancellation: CancellationBehavior,
@@ -259,7 +259,9 @@ extension WorkflowMachine {
         )
     }
 
-    /// Makes the command that closes the run. Only the first one counts.
+    /// Makes the command that closes the run.
+    ///
+    /// Only the first one counts.
     package mutating func close(_ command: APICommand) {
         guard terminal == nil else { return }
         terminal = PendingCommand(command: command)
@@ -375,7 +377,9 @@ extension WorkflowMachine {
         return both.map { ($0, .failed(failure)) }
     }
 
-    /// Takes a command back that has not left. Returns whether there was one.
+    /// Takes a command back that has not left.
+    ///
+    /// Returns whether there was one.
     private mutating func withdraw(_ id: OperationID) -> Bool {
         guard let index = unsent.firstIndex(where: { $0.operation == id }) else { return false }
         unsent.remove(at: index)

@@ -17,7 +17,7 @@ package import TemporalAPI
 /// completed (replaying), or the one in hand (live). Within it the jobs come in the order of the official SDKs:
 /// signals and updates, then everything else, each set applied before the workflow runs.
 package struct WorkflowMachine: Sendable {
-    /// What a workflow waits for: a timer, an activity, the start of a child …
+    /// What a workflow waits for: a timer, an activity, the start of a child.
     package struct OperationID: Hashable, Sendable {
         package let number: Int
     }
