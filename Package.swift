@@ -17,15 +17,16 @@ let protobuf: Target.Dependency = .product(name: "SwiftProtobuf", package: "swif
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
 let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
 let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
-let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 
@@ -88,6 +89,46 @@ let daemon: [Target] = [
         dependencies: ["Archive", "Control", "Daemon", "CSandbox", logging],
         path: "Benchmarks/host",
         swiftSettings: strict
+    ),
+]
+
+// ControlAPI and ControlClient: the platform's HTTP API and those who call it; apart from Control so that nothing else
+// waits for an HTTP server to build.
+let controlAPI: [Target] = [
+    .target(
+        name: "ControlAPI",
+        dependencies: [
+            "Control", .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HTTPTypes", package: "swift-http-types"), nioCore, nioPosix, logging, metrics,
+            lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ControlClient",
+        dependencies: ["Control", nioCore, nioPosix, nioHTTP1, nioSSL],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "ControlAPITests",
+        dependencies: ["Control", "ControlAPI", "ControlClient", logging, coreMetrics, lifecycle],
+        swiftSettings: strict
+    ),
+]
+
+// CLI: the one binary, which wires the parts together.
+let cli: [Target] = [
+    .executableTarget(
+        name: "CLI",
+        dependencies: [
+            "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", logging, metrics, lifecycle,
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(name: "CLITests", dependencies: ["CLI", "Control", "ControlClient"], swiftSettings: strict),
+    .testTarget(
+        name: "IntegrationTests", dependencies: ["Control", "ControlClient"], swiftSettings: strict
     ),
 ]
 
@@ -166,7 +207,9 @@ let slicer: [Target] = [
 let package = Package(
     name: "martlet",
     platforms: [.macOS(.v15)],
+    products: [.executable(name: "martlet", targets: ["CLI"])],
     dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
@@ -174,10 +217,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-distributed-tracing.git", from: "1.7.3"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0", traits: []),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     ],
-    targets: proxy + temporal + control + archive + daemon + storage + slicer
+    targets: proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cli
 )

@@ -1,0 +1,263 @@
+import ArgumentParser
+import Control
+import ControlAPI
+import ControlClient
+import Daemon
+import Foundation
+import Logging
+import Metrics
+import ServiceLifecycle
+
+/// `martlet up`.
+struct Up: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run everything on this machine: the ingress, the API and the host of the apps.",
+        discussion:
+            "One port serves all. The state is in one folder, and another start with it goes on where it was."
+    )
+
+    @Option(help: "The port; 0 takes a free one.") var port: UInt16 = 8080
+    @Option(help: "The folder for all state; without it ~/.local/share/martlet.", completion: .directory)
+    var data: String?
+    @Option(help: "The address to listen on. Others than loopback can be reached by others.") var listen =
+        "127.0.0.1"
+    @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
+    @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = SandboxKind.bubblewrap
+    @Option(
+        help: "Deploy this folder once the host runs; can be given several times.",
+        completion: .directory
+    )
+    var deploy: [String] = []
+    @Option(
+        name: .customLong("sleep-after"),
+        help: "Idle time until an app sleeps, unless its settings say otherwise."
+    )
+    var sleepAfter = "60s"
+    @Option(help: "Memory of a worker, unless the app's settings say otherwise.") var memory = "256MiB"
+    @Option(name: .customLong("max-upload"), help: "The largest upload.") var maximumUpload = "128MiB"
+    @Option(help: "The runtime's program.", completion: .file()) var deno: String?
+    @Option(help: "The folder with the worker's harness.", completion: .directory) var runtime: String?
+    @Option(name: .customLong("log-level"), help: "trace, debug, info, notice, warning or error.")
+    var logLevel = Logger.Level.warning
+
+    enum SandboxKind: String, ExpressibleByArgument, CaseIterable {
+        case bubblewrap, none
+    }
+
+    func run() async throws {
+        let logLevel = logLevel
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = logLevel
+            return handler
+        }
+        let metrics = PrometheusRegistry()
+        MetricsSystem.bootstrap(metrics)
+        let folder = try stateFolder()
+        let token = try SecretFile.token(in: folder)
+        let host = try HostDaemon(try hostConfiguration(folder), logger: Logger(label: "martlet.host"))
+        let (ready, continuation) = AsyncStream<Int?>.makeStream()
+        let address = apiAddress(folder)
+        let api = ControlAPI(
+            configuration: try apiConfiguration(folder, address),
+            service: host,
+            authenticator: SingleTokenAuthenticator(token: token, user: .local),
+            version: Martlet.version,
+            health: { Health(checks: [Health.Check(name: "host", status: .ok, message: host.summary)]) },
+            metrics: metrics,
+            logger: Logger(label: "martlet.api"),
+            onReady: { continuation.yield($0) }
+        )
+        var groupConfiguration = ServiceGroupConfiguration(
+            services: [host, api],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: Logger(label: "martlet")
+        )
+        groupConfiguration.maximumGracefulShutdownDuration = .seconds(60)
+        let group = ServiceGroup(configuration: groupConfiguration)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                defer { continuation.finish() }
+                try await group.run()
+            }
+            var iterator = ready.makeAsyncIterator()
+            if let apiPort = await iterator.next() {
+                do {
+                    try await serve(host, token: token, folder: folder, apiPort: apiPort, address: address)
+                } catch {
+                    await group.triggerGracefulShutdown()
+                    // The first error is the one to report.
+                    try? await tasks.waitForAll()
+                    throw error
+                }
+            }
+            try await tasks.waitForAll()
+        }
+        Terminal.note("Stopped. `martlet up` with the same folder goes on where this was.")
+    }
+
+    /// Opens the ingress, tells the person, and deploys what was asked for.
+    private func serve(
+        _ host: HostDaemon,
+        token: APIToken,
+        folder: URL,
+        apiPort: Int?,
+        address: APIConfiguration.Address
+    ) async throws {
+        switch address {
+        case .unixSocket(let path): try await host.start(api: .unix(path: path))
+        case .host(let name, _): try await host.start(api: .tcp(host: name, port: UInt16(apiPort ?? 0)))
+        }
+        let port = await host.port ?? port
+        let reachable = listen == "0.0.0.0" ? "127.0.0.1" : listen == "::" ? "::1" : listen
+        let shown = reachable.contains(":") ? "[\(reachable)]" : reachable
+        let endpoint = try Endpoint(validating: "http://\(shown):\(port)")
+        let file = ClientConfiguration.file()
+        try ClientConfiguration(api: "\(endpoint)", token: token.secret).write(file)
+        let client = APIClient(endpoint: endpoint, token: token)
+        announce(host, port: port, endpoint: endpoint, folder: folder, file: file)
+        for path in deploy { try await deploy(path, client) }
+        let apps = try await client.applications().count
+        Terminal.note("Ready: \(apps) \(apps == 1 ? "app" : "apps"). Stop with Ctrl-C.")
+    }
+
+    private func announce(_ host: HostDaemon, port: UInt16, endpoint: Endpoint, folder: URL, file: URL) {
+        let suffix = port == 80 ? "" : ":\(port)"
+        Terminal.note(
+            """
+            \(Terminal.styled("Martlet \(Martlet.version)", .bold)) is up.
+              apps       http://<app>.\(domain)\(suffix)/
+              API        \(endpoint)/v1
+              token      \(folder.appending(path: "token").path) (for other commands in \(file.path))
+              state      \(folder.path)
+              isolation  \(host.summary)
+            """
+        )
+        if sandbox == .none {
+            Terminal.warning(
+                "workers run without a sandbox; run only apps that you trust like your own programs"
+            )
+        }
+        if listen != "127.0.0.1", listen != "::1" {
+            Terminal.warning(
+                "\(listen) can be reached by others, unencrypted: apps are open to them, and the token crosses in the clear"
+            )
+        }
+    }
+
+    private func deploy(_ path: String, _ client: APIClient) async throws {
+        let source = try AppFolder(path)
+        let app = try source.name(given: nil)
+        let temporary = FileManager.default.temporaryDirectory.appending(
+            path: "martlet-\(UUID().uuidString).tar.gz"
+        )
+        defer { try? FileManager.default.removeItem(at: temporary) }
+        let summary = try source.pack(to: temporary)
+        let progress = DeploymentProgress()
+        Terminal.note("Deploying \(Terminal.styled(app.rawValue, .bold)) from \(path)")
+        let deployment = try await client.deploy(
+            temporary,
+            bytes: summary.archiveBytes,
+            as: app,
+            onUpload: { _ in },
+            onEvent: { progress.show($0) }
+        )
+        Terminal.note("\(app) answers at \(deployment.url)")
+    }
+
+    private func stateFolder() throws -> URL {
+        let environment = ProcessInfo.processInfo.environment
+        let path =
+            data ?? environment["MARTLET_DATA_FOLDER"]
+            ?? (environment["XDG_DATA_HOME"].map { $0 + "/martlet" }
+                ?? (environment["HOME"] ?? "/root") + "/.local/share/martlet")
+        let folder = URL(filePath: path).standardizedFileURL
+        do {
+            try FileManager.default.createDirectory(
+                at: folder,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700]
+            )
+        } catch {
+            throw MartletError(
+                .badRequest,
+                "make the folder \(folder.path): \(error.localizedDescription); choose another with --data",
+                cause: error
+            )
+        }
+        return folder
+    }
+
+    private func hostConfiguration(_ folder: URL) throws -> HostConfiguration {
+        guard
+            let runtimeFolder = runtime.map({ URL(filePath: $0) })
+                ?? Programs.home?.appending(path: "Runtime")
+        else {
+            throw MartletError(
+                .badRequest,
+                "the worker's harness is not found from this program upwards; name its folder with --runtime DIR"
+            )
+        }
+        guard
+            let deno = Programs.tool(
+                "deno",
+                given: deno ?? ProcessInfo.processInfo.environment["MARTLET_DENO"]
+            )
+        else {
+            throw MartletError(
+                .unavailable,
+                "deno is not found; run `make tools`, or name it with --deno FILE"
+            )
+        }
+        var configuration = HostConfiguration(
+            folder: folder,
+            host: try HostID(validating: "local"),
+            listeners: [HostConfiguration.Listener(address: listen, port: port)],
+            runtimeFolder: runtimeFolder,
+            deno: deno
+        )
+        configuration.domain = domain
+        switch sandbox {
+        case .none: configuration.sandbox = .none
+        case .bubblewrap:
+            configuration.sandbox = .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
+        }
+        guard let idle = DurationText.parse(sleepAfter) else {
+            throw MartletError(.badRequest, "--sleep-after \(sleepAfter) is no duration such as 30s or 5m")
+        }
+        configuration.sleep.after = idle
+        configuration.limits.memoryBytes = try bytes(memory, "--memory")
+        return configuration
+    }
+
+    private func apiConfiguration(
+        _ folder: URL,
+        _ address: APIConfiguration.Address
+    ) throws -> APIConfiguration {
+        APIConfiguration(
+            address: address,
+            domain: domain,
+            uploadsFolder: folder.appending(path: "uploads"),
+            maximumUploadBytes: try bytes(maximumUpload, "--max-upload"),
+            protectsMetrics: listen != "127.0.0.1" && listen != "::1"
+        )
+    }
+
+    /// The API is behind the ingress, on a socket in the state folder unless its path is too long for one (108 bytes
+    /// with the zero in `sockaddr_un`).
+    private func apiAddress(_ folder: URL) -> APIConfiguration.Address {
+        let path = folder.appending(path: "api.sock").path
+        guard path.utf8.count < 108 else { return .host("127.0.0.1", port: 0) }
+        unlink(path)
+        return .unixSocket(path: path)
+    }
+
+    private func bytes(_ text: String, _ option: String) throws(MartletError) -> Int {
+        guard let bytes = ByteCount.parse(text), bytes > 0 else {
+            throw MartletError(.badRequest, "\(option) \(text) is no size such as 128MiB")
+        }
+        return bytes
+    }
+}
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}

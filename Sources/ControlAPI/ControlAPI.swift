@@ -1,0 +1,112 @@
+public import Control
+import HTTPTypes
+import Hummingbird
+public import Logging
+import NIOCore
+public import ServiceLifecycle
+
+/// The HTTP API: it checks who asks and what, and hands over to an ``ApplicationService``.
+public struct ControlAPI: Service {
+    private let configuration: APIConfiguration
+    private let service: any ApplicationService
+    private let authenticator: any Authenticator
+    private let version: String
+    private let health: @Sendable () async -> Health
+    private let metrics: PrometheusRegistry?
+    private let logger: Logger
+    private let onReady: @Sendable (_ port: Int?) async -> Void
+
+    /// Describes an API; ``run()`` starts it.
+    ///
+    /// - Parameters:
+    ///   - configuration: Where it listens, and its limits.
+    ///   - service: What does the work.
+    ///   - authenticator: Whose token is whose.
+    ///   - version: The program's version, which `/` and `/v1` tell.
+    ///   - health: What `/healthz` answers.
+    ///   - metrics: What `/metrics` answers; without it there is no such page.
+    ///   - logger: For faults.
+    ///   - onReady: Called once connections are accepted, with the port where there is one.
+    public init(
+        configuration: APIConfiguration,
+        service: any ApplicationService,
+        authenticator: any Authenticator,
+        version: String,
+        health: @escaping @Sendable () async -> Health,
+        metrics: PrometheusRegistry?,
+        logger: Logger,
+        onReady: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }
+    ) {
+        self.configuration = configuration
+        self.service = service
+        self.authenticator = authenticator
+        self.version = version
+        self.health = health
+        self.metrics = metrics
+        self.logger = logger
+        self.onReady = onReady
+    }
+
+    public func run() async throws {
+        let receiver = UploadReceiver(
+            folder: configuration.uploadsFolder,
+            maximumBytes: configuration.maximumUploadBytes
+        )
+        try receiver.prepare()
+        let runner = DeploymentRunner(limit: configuration.maximumDeployments)
+        let onReady = onReady
+        let application = Application(
+            router: router(receiver, runner),
+            server: .http1(
+                configuration: .init(idleTimeout: .nanoseconds(configuration.idleTimeout.nanoseconds))
+            ),
+            configuration: ApplicationConfiguration(address: address, serverName: "martlet"),
+            services: [runner],
+            onServerRunning: { channel in await onReady(channel.localAddress?.port) },
+            logger: logger
+        )
+        try await application.run()
+    }
+
+    private var address: BindAddress {
+        switch configuration.address {
+        case .host(let host, let port): .hostname(host, port: port)
+        case .unixSocket(let path): .unixDomainSocket(path: path)
+        }
+    }
+
+    private func router(_ receiver: UploadReceiver, _ runner: DeploymentRunner) -> Router<APIContext> {
+        let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
+        router.add(middleware: ProblemMiddleware())
+        router.add(middleware: HostNameMiddleware(domain: configuration.domain))
+        router.add(
+            middleware: TokenMiddleware(
+                authenticator: authenticator,
+                protectsMetrics: configuration.protectsMetrics
+            )
+        )
+        OperationsRoutes(
+            domain: configuration.domain,
+            version: version,
+            health: health,
+            metrics: metrics
+        ).add(to: router)
+        let group = router.group("v1")
+        ApplicationRoutes(service: service).add(to: group)
+        EnvironmentRoutes(service: service).add(to: group)
+        DeploymentRoutes(
+            service: service,
+            receiver: receiver,
+            runner: runner,
+            heartbeat: configuration.heartbeat
+        ).add(to: group)
+        LogRoutes(service: service, heartbeat: configuration.heartbeat).add(to: group)
+        return router
+    }
+}
+
+extension Duration {
+    fileprivate var nanoseconds: Int64 {
+        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
+    }
+}
