@@ -29,6 +29,7 @@ let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto"
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 
 // The ingress: a reactor without dependencies, and TLS with HTTP/2 in front of the same routing.
 let proxy: [Target] = [
@@ -122,13 +123,16 @@ let cli: [Target] = [
         name: "CLI",
         dependencies: [
             "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", logging, metrics, lifecycle,
+            unixSignals,
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
         swiftSettings: strict
     ),
     .testTarget(name: "CLITests", dependencies: ["CLI", "Control", "ControlClient"], swiftSettings: strict),
     .testTarget(
-        name: "IntegrationTests", dependencies: ["Control", "ControlClient"], swiftSettings: strict
+        name: "IntegrationTests",
+        dependencies: ["Control", "ControlClient"],
+        swiftSettings: strict
     ),
 ]
 

@@ -49,7 +49,9 @@ struct Martlet: AsyncParsableCommand {
     }
 }
 
-/// Exit statuses, which scripts may rely on. `docs/cli.md` lists them.
+/// Exit statuses, which scripts may rely on.
+///
+/// `docs/cli.md` lists them.
 enum ExitStatus: Int32 {
     case success = 0
     /// Something failed that has no status of its own.

@@ -22,7 +22,8 @@ struct ClientConfiguration: Codable, Equatable {
     /// - Returns: Nothing where there is none.
     /// - Throws: ``MartletError`` where it cannot be used.
     static func read(_ file: URL) throws(MartletError) -> ClientConfiguration? {
-        guard let data = try? Data(contentsOf: file) else { return nil }  // Absent and unreadable are the same here.
+        // A file that is absent and one that cannot be read are the same here.
+        guard let data = try? Data(contentsOf: file) else { return nil }
         do {
             return try JSONDecoder().decode(Self.self, from: data)
         } catch {

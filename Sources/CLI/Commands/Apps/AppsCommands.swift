@@ -1,5 +1,6 @@
 import ArgumentParser
 import Control
+import ControlClient
 import Foundation
 
 /// `martlet apps`: the listing, and one app in detail.

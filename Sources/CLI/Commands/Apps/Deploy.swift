@@ -1,6 +1,7 @@
 import Archive
 import ArgumentParser
 import Control
+import ControlClient
 import Foundation
 
 /// `martlet deploy`.

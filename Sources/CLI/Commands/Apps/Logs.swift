@@ -1,5 +1,6 @@
 import ArgumentParser
 import Control
+import ControlClient
 import Foundation
 
 /// `martlet logs`.

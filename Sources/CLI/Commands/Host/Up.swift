@@ -1,3 +1,4 @@
+import Archive
 import ArgumentParser
 import Control
 import ControlAPI
@@ -7,6 +8,7 @@ import Foundation
 import Logging
 import Metrics
 import ServiceLifecycle
+import UnixSignals
 
 /// `martlet up`.
 struct Up: AsyncParsableCommand {
@@ -37,15 +39,20 @@ struct Up: AsyncParsableCommand {
     @Option(name: .customLong("max-upload"), help: "The largest upload.") var maximumUpload = "128MiB"
     @Option(help: "The runtime's program.", completion: .file()) var deno: String?
     @Option(help: "The folder with the worker's harness.", completion: .directory) var runtime: String?
-    @Option(name: .customLong("log-level"), help: "trace, debug, info, notice, warning or error.")
-    var logLevel = Logger.Level.warning
+    @Option(name: .customLong("log-level"), help: "How much to log.")
+    var logLevel = LogLevel.warning
 
     enum SandboxKind: String, ExpressibleByArgument, CaseIterable {
         case bubblewrap, none
     }
 
+    /// The levels of swift-log.
+    enum LogLevel: String, ExpressibleByArgument, CaseIterable {
+        case trace, debug, info, notice, warning, error
+    }
+
     func run() async throws {
-        let logLevel = logLevel
+        let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .warning
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
             handler.logLevel = logLevel
@@ -69,7 +76,7 @@ struct Up: AsyncParsableCommand {
             onReady: { continuation.yield($0) }
         )
         var groupConfiguration = ServiceGroupConfiguration(
-            services: [host, api],
+            services: [HostWithAPI(host: host, api: api)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "martlet")
         )
@@ -260,4 +267,17 @@ struct Up: AsyncParsableCommand {
     }
 }
 
-extension Logger.Level: @retroactive ExpressibleByArgument {}
+/// The host and its API as one service, so that both are told of a shutdown at once: the API ends what it streams, and
+/// the ingress closes its connections to the API.
+private struct HostWithAPI: Service {
+    let host: HostDaemon
+    let api: ControlAPI
+
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await host.run() }
+            group.addTask { try await api.run() }
+            try await group.waitForAll()
+        }
+    }
+}
