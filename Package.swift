@@ -129,11 +129,6 @@ let cli: [Target] = [
         swiftSettings: strict
     ),
     .testTarget(name: "CLITests", dependencies: ["CLI", "Control", "ControlClient"], swiftSettings: strict),
-    .testTarget(
-        name: "IntegrationTests",
-        dependencies: ["Control", "ControlClient"],
-        swiftSettings: strict
-    ),
 ]
 
 // Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.

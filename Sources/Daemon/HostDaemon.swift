@@ -141,6 +141,8 @@ public actor HostDaemon: Service {
                 group.addTask { await self.wakeLoop() }
                 group.addTask { await self.sweepLoop() }
                 for await job in jobs { group.addTask { await job() } }
+                // A graceful shutdown ends the streams but cancels nothing; this ends the sweep.
+                isStopping = true
             }
         } onCancelOrGracefulShutdown: { [jobSource, wakeSource] in
             wakeSource.finish()
