@@ -60,6 +60,7 @@ let temporal: [Target] = [
             nioSSL,
             logging,
         ],
+        exclude: ["Python"],
         swiftSettings: strict
     ),
 ]

@@ -10,7 +10,8 @@ import Testing
         options.deadlockDetectionTimeout = .seconds(1)
         Sample.isMended.set(false)
         let modes = ["spin", "block", "sleep", "main", "detached", "error", "loop"]
-        try await WorkerFixture.with(workflows: [Misbehaving.self, Counting.self], options: options) { fixture in
+        try await WorkerFixture.with(workflows: [Misbehaving.self, Counting.self], options: options) {
+            fixture in
             var handles: [String: WorkflowHandle<String>] = [:]
             for mode in modes {
                 var start = fixture.options()
@@ -25,7 +26,8 @@ import Testing
                 var message = ""
                 try await eventually {
                     let events = try await handles[mode]?.history().events ?? []
-                    message = events.last { $0.eventType == .workflowTaskFailed }?
+                    message =
+                        events.last { $0.eventType == .workflowTaskFailed }?
                         .workflowTaskFailedEventAttributes.failure.message ?? ""
                     return !message.isEmpty
                 }

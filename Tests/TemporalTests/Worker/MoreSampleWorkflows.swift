@@ -9,14 +9,16 @@ actor Parent: Workflow {
     func run(_ mode: String) async throws -> String {
         switch mode {
         case "failing":
-            do { _ = try await context.child(Failing.self, "no luck") } catch let error as ChildWorkflowFailure {
+            do { _ = try await context.child(Failing.self, "no luck") } catch let error
+                as ChildWorkflowFailure
+            {
                 return "child: \(error.rootCause.message)"
             }
             return "no failure"
         case "cancelling":
             let handle = try await context.startChild(Approval.self, "x")
             handle.cancel()
-            do { _ = try await handle.result() } catch where error.isCancellation { return "cancelled" }
+            do { _ = try await handle.result() } catch  where error.isCancellation { return "cancelled" }
             return "not cancelled"
         case "external":
             let handle = try await context.startChild(Approval.self, "far")
@@ -97,14 +99,19 @@ actor Cancellable: Workflow {
         do {
             if mode == "activity" {
                 _ = try await context.activity(
-                    Sample.patient, Nothing(),
+                    Sample.patient,
+                    Nothing(),
                     options: ActivityOptions(
-                        startToClose: .seconds(60), heartbeat: .seconds(1), cancellation: .waitUntilCompleted))
+                        startToClose: .seconds(60),
+                        heartbeat: .seconds(1),
+                        cancellation: .waitUntilCompleted
+                    )
+                )
             } else {
                 try await context.sleep(for: .seconds(3600))
             }
             return "not cancelled"
-        } catch where error.isCancellation {
+        } catch  where error.isCancellation {
             let context = context
             let cleaned = try await context.shielded { try await context.activity(Sample.greet, "cleaner") }
             if mode == "finish" { return cleaned }

@@ -5,7 +5,8 @@ import TemporalTesting
 import Testing
 
 private let all: [any Workflow.Type] = [
-    Approval.self, Parent.self, Failing.self, Counting.self, Recording.self, Cancellable.self, LongHistory.self,
+    Approval.self, Parent.self, Failing.self, Counting.self, Recording.self, Cancellable.self,
+    LongHistory.self,
 ]
 
 @Suite struct `Workflow features` {
@@ -36,7 +37,11 @@ private let all: [any Workflow.Type] = [
     @Test func `cancellation reaches timers and activities, and leaves room to clean up`() async throws {
         try await WorkerFixture.with(workflows: all, activities: Sample.activities) { fixture in
             for mode in ["timer", "activity", "finish"] {
-                let handle = try await fixture.client.start(Cancellable.self, input: mode, options: fixture.options())
+                let handle = try await fixture.client.start(
+                    Cancellable.self,
+                    input: mode,
+                    options: fixture.options()
+                )
                 let waits = mode == "activity" ? APIEventType.activityTaskScheduled : .timerStarted
                 try await eventually { try await handle.history().events.contains { $0.eventType == waits } }
                 try await Task.sleep(for: .milliseconds(100))
@@ -56,9 +61,14 @@ private let all: [any Workflow.Type] = [
     @Test func `a history of thousands of events is replayed without the cache`() async throws {
         var options = WorkerOptions()
         options.stickyWorkflowCacheSize = 10
-        try await WorkerFixture.with(workflows: all, activities: Sample.activities, options: options) { fixture in
+        try await WorkerFixture.with(workflows: all, activities: Sample.activities, options: options) {
+            fixture in
             let count = 300
-            let handle = try await fixture.client.start(LongHistory.self, input: count, options: fixture.options())
+            let handle = try await fixture.client.start(
+                LongHistory.self,
+                input: count,
+                options: fixture.options()
+            )
             #expect(try await handle.result() == count * (count - 1) / 2)
             let history = try await handle.history()
             #expect(history.events.count > 6 * count)
@@ -71,11 +81,13 @@ private let all: [any Workflow.Type] = [
 func replayEverywhere(_ history: WorkflowHistory) async throws {
     let replayer = WorkflowReplayer(workflows: all)
     for (index, event) in history.events.enumerated() where event.eventType == .workflowTaskStarted {
-        guard index + 1 < history.events.count, history.events[index + 1].eventType == .workflowTaskCompleted else {
+        guard index + 1 < history.events.count, history.events[index + 1].eventType == .workflowTaskCompleted
+        else {
             continue
         }
         try await replayer.replay(
-            WorkflowHistory(workflowID: history.workflowID, events: Array(history.events[...(index)])))
+            WorkflowHistory(workflowID: history.workflowID, events: Array(history.events[...(index)]))
+        )
     }
     try await replayer.replay(history)
 }
