@@ -194,14 +194,21 @@ interface Body {
 }
 
 async function readBody(request: Request, mostBytes: number): Promise<Body> {
-  const type = request.headers.get("content-type") ?? "";
-  const kind = type.split(";", 1)[0]!.trim().toLowerCase();
+  const { headers } = request;
+  const type = headers.get("content-type") ?? "";
+  const kind = type === "application/json" ? type : type.split(";", 1)[0]!.trim().toLowerCase();
   if (kind === "" || kind === "application/json" || kind.endsWith("+json")) {
-    const text = await readText(request, mostBytes);
-    if (text === "") return { value: undefined, isText: false };
+    const declared = headers.get("content-length");
+    if (declared === "0") return { value: undefined, isText: false };
     try {
-      return { value: JSON.parse(text), isText: false };
+      // The short way where the length is known.
+      if (declared !== null && Number(declared) <= mostBytes) {
+        return { value: await request.json(), isText: false };
+      }
+      const text = await readText(request, mostBytes);
+      return { value: text === "" ? undefined : JSON.parse(text), isText: false };
     } catch (error) {
+      if (error instanceof HttpError) throw error;
       throw new HttpError(400, `the body is no JSON: ${(error as Error).message}`);
     }
   }

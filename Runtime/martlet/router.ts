@@ -1,10 +1,3 @@
-/** What a path led to. */
-export interface Match<Value> {
-  value: Value;
-  /** The pattern of the route. */
-  params: Record<string, string>;
-}
-
 /** The answer of the tree for a method and a path. */
 export type Lookup<Value> =
   | { kind: "found"; value: Value; params: Record<string, string> }
@@ -17,7 +10,10 @@ interface Leaf<Value> {
 }
 
 interface Node<Value> {
-  fixed: Map<string, Node<Value>>;
+  /** The first fixed segment; most nodes have no other, and to compare is quicker than to look up. */
+  name: string;
+  next: Node<Value> | null;
+  others: Map<string, Node<Value>> | null;
   parameter: Node<Value> | null;
   leaf: Leaf<Value> | null;
   rest: Leaf<Value> | null;
@@ -64,9 +60,7 @@ export class RouteTree<Value> {
     for (const { kind, text } of parsePattern(pattern)) {
       if (kind !== "fixed") names.push(text);
       if (kind === "fixed") {
-        let next = node.fixed.get(text);
-        if (next === undefined) node.fixed.set(text, next = emptyNode());
-        node = next;
+        node = child(node, text) ?? addChild(node, text);
       } else if (kind === "parameter") {
         node = node.parameter ??= emptyNode();
       } else {
@@ -105,9 +99,8 @@ export class RouteTree<Value> {
   #walk(node: Node<Value>, segments: string[], index: number, values: string[]): Leaf<Value> | null {
     if (index === segments.length) return node.leaf;
     const segment = segments[index]!;
-    const fixed = node.fixed.get(segment) ??
-      (segment.includes("%") ? node.fixed.get(decode(segment)) : undefined);
-    if (fixed !== undefined) {
+    const fixed = child(node, segment) ?? (segment.includes("%") ? child(node, decode(segment)) : null);
+    if (fixed !== null) {
       const leaf = this.#walk(fixed, segments, index + 1, values);
       if (leaf !== null) return leaf;
     }
@@ -126,7 +119,24 @@ export class RouteTree<Value> {
 }
 
 function emptyNode<Value>(): Node<Value> {
-  return { fixed: new Map(), parameter: null, leaf: null, rest: null };
+  return { name: "", next: null, others: null, parameter: null, leaf: null, rest: null };
+}
+
+function child<Value>(node: Node<Value>, segment: string): Node<Value> | null {
+  if (node.next === null) return null;
+  if (node.name === segment) return node.next;
+  return node.others?.get(segment) ?? null;
+}
+
+function addChild<Value>(node: Node<Value>, segment: string): Node<Value> {
+  const made = emptyNode<Value>();
+  if (node.next === null) {
+    node.name = segment;
+    node.next = made;
+  } else {
+    (node.others ??= new Map()).set(segment, made);
+  }
+  return made;
 }
 
 function decode(text: string): string {
