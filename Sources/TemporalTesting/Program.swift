@@ -34,7 +34,11 @@ package final class Program: Sendable {
     ///
     /// - Throws: ``TestServerError`` when it cannot be started.
     package init(
-        _ program: String, _ arguments: [String], folder: URL, name: String, removesFolder: Bool = false
+        _ program: String,
+        _ arguments: [String],
+        folder: URL,
+        name: String,
+        removesFolder: Bool = false
     ) throws {
         log = folder.appending(path: "\(name).log")
         if !FileManager.default.fileExists(atPath: log.path) { try Data().write(to: log) }

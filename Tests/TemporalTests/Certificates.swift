@@ -8,7 +8,9 @@ struct Certificates {
     let folder: URL
 
     static func with<Result>(_ body: (Certificates) async throws -> Result) async throws -> Result {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "temporal-tls-\(UUID().uuidString)")
+        let folder = FileManager.default.temporaryDirectory.appending(
+            path: "temporal-tls-\(UUID().uuidString)"
+        )
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let certificates = Certificates(folder: folder)
@@ -16,9 +18,10 @@ struct Certificates {
             new() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "$@"; }
             new -x509 -subj /CN=authority -keyout ca.key -out ca.pem
             new -x509 -subj /CN=other -keyout other.key -out other.pem
-            for name in server client; do
+            for name in server client named; do
               new -subj /CN=$name -keyout $name.key -out $name.csr
-              echo "subjectAltName=DNS:temporal.test,IP:127.0.0.1" > $name.ext
+              address=",IP:127.0.0.1"; [ $name = named ] && address=
+              echo "subjectAltName=DNS:temporal.test$address" > $name.ext
               openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
                 -extfile $name.ext -out $name.pem
             done
@@ -30,10 +33,17 @@ struct Certificates {
 
     func pem(_ name: String) throws -> Data { try Data(contentsOf: folder.appending(path: name)) }
 
-    func server(requiresClient: Bool = false, protocols: [String] = ["h2"]) throws -> NIOSSLContext {
+    func server(
+        _ name: String = "server",
+        requiresClient: Bool = false,
+        protocols: [String] = ["h2"]
+    ) throws -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
-            certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(pem("server.pem"))).map { .certificate($0) },
-            privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(pem("server.key")), format: .pem)))
+            certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(pem("\(name).pem"))).map {
+                .certificate($0)
+            },
+            privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(pem("\(name).key")), format: .pem))
+        )
         configuration.applicationProtocols = protocols
         if requiresClient {
             configuration.certificateVerification = .noHostnameVerification

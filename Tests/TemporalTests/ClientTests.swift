@@ -30,32 +30,47 @@ private enum Greeting: WorkflowDefinition {
     @Test func `workflows start and give results of all kinds`() async throws {
         try await withPythonWorker { client, queue in
             let greeting = try await client.execute(
-                Greeting.self, input: "Ada", options: .init(id: "greet", taskQueue: queue, summary: "says **hello**"))
+                Greeting.self,
+                input: "Ada",
+                options: .init(id: "greet", taskQueue: queue, summary: "says **hello**")
+            )
             #expect(greeting == "Hello, Ada!")
             let order = Order(id: 1, items: ["a"], at: Date(timeIntervalSince1970: 1_700_000_000.25))
             let ordered = try await client.start(
-                "Ordering", arguments: [order], options: .init(id: "order", taskQueue: queue), output: Order.self
+                "Ordering",
+                arguments: [order],
+                options: .init(id: "order", taskQueue: queue),
+                output: Order.self
             ).result()
             #expect(ordered == Order(id: 2, items: ["a", "ü\n\"'"], at: order.at))
             let bytes = try await client.start(
-                "Bytes", arguments: [Data([1, 2, 255])], options: .init(id: "bytes", taskQueue: queue),
+                "Bytes",
+                arguments: [Data([1, 2, 255])],
+                options: .init(id: "bytes", taskQueue: queue),
                 output: Data.self
             ).result()
             #expect(bytes == Data([255, 2, 1]))
             let joined = try await client.start(
-                "Joining", arguments: ["a", 2, true], options: .init(id: "join", taskQueue: queue),
+                "Joining",
+                arguments: ["a", 2, true],
+                options: .init(id: "join", taskQueue: queue),
                 output: String.self
             ).result()
             #expect(joined == "a-2-True")
             let last = try await client.start(
-                "Countdown", arguments: [2], options: .init(id: "count", taskQueue: queue), output: String.self
+                "Countdown",
+                arguments: [2],
+                options: .init(id: "count", taskQueue: queue),
+                output: String.self
             ).result()
             #expect(last == "liftoff")
             let attempts = try await client.start(
                 "Flaky",
                 options: .init(
-                    id: "flaky", taskQueue: queue,
-                    retryPolicy: RetryPolicy(initialInterval: .milliseconds(10), maximumAttempts: 5)),
+                    id: "flaky",
+                    taskQueue: queue,
+                    retryPolicy: RetryPolicy(initialInterval: .milliseconds(10), maximumAttempts: 5)
+                ),
                 output: Int.self
             ).result()
             #expect(attempts == 3)
@@ -71,14 +86,18 @@ private enum Greeting: WorkflowDefinition {
             #expect(copy.events.map(\.eventType) == history.events.map(\.eventType))
             #expect(
                 copy.events.first?.workflowExecutionStartedEventAttributes.input
-                    == history.events.first?.workflowExecutionStartedEventAttributes.input)
+                    == history.events.first?.workflowExecutionStartedEventAttributes.input
+            )
         }
     }
 
     @Test func `failures arrive with causes, details and Python's stack trace`() async throws {
         try await withPythonWorker { client, queue in
             let handle = try await client.start(
-                "Refusing", arguments: ["no"], options: .init(id: "refuse", taskQueue: queue))
+                "Refusing",
+                arguments: ["no"],
+                options: .init(id: "refuse", taskQueue: queue)
+            )
             let error = try await #require(throws: WorkflowFailedError.self) { try await handle.result() }
             #expect(error.status == .failed)
             let activity = try #require(error.cause as? ActivityFailure)
@@ -98,7 +117,11 @@ private enum Greeting: WorkflowDefinition {
 
     @Test func `signals, queries and updates`() async throws {
         try await withPythonWorker { client, queue in
-            let handle = try await client.start(Counter.self, input: 1, options: .init(id: "c", taskQueue: queue))
+            let handle = try await client.start(
+                Counter.self,
+                input: 1,
+                options: .init(id: "c", taskQueue: queue)
+            )
             try await handle.signal(Counter.add, input: 4)
             try await handle.signal("add", arguments: [5])
             #expect(try await handle.query(Counter.current) == 10)
@@ -131,8 +154,12 @@ private enum Greeting: WorkflowDefinition {
             }
             #expect(rejected.status == .completed)
             #expect(try await handle.query(Counter.current) == 100)
-            await #expect(throws: WorkflowNotFoundError.self) { try await handle.signal(Counter.add, input: 1) }
-            await #expect(throws: WorkflowNotFoundError.self) { try await client.handle(id: "none").describe() }
+            await #expect(throws: WorkflowNotFoundError.self) {
+                try await handle.signal(Counter.add, input: 1)
+            }
+            await #expect(throws: WorkflowNotFoundError.self) {
+                try await client.handle(id: "none").describe()
+            }
         }
     }
 
@@ -141,31 +168,54 @@ private enum Greeting: WorkflowDefinition {
             let options = StartWorkflowOptions(id: "s", taskQueue: queue)
             for _ in 0..<2 {
                 try await client.signalWithStart(
-                    Counter.self, input: 10, options: options, signal: Counter.add, signalInput: 1)
+                    Counter.self,
+                    input: 10,
+                    options: options,
+                    signal: Counter.add,
+                    signalInput: 1
+                )
             }
             let handle = client.handle(for: Counter.self, id: "s")
             #expect(try await handle.query(Counter.current) == 12)
 
             let first = try await client.updateWithStart(
-                Counter.self, input: 3, options: .init(id: "u", taskQueue: queue), update: Counter.set,
-                updateInput: 8, waitFor: .completed)
+                Counter.self,
+                input: 3,
+                options: .init(id: "u", taskQueue: queue),
+                update: Counter.set,
+                updateInput: 8,
+                waitFor: .completed
+            )
             // Python runs the update either before or after the workflow's first lines.
             let before = try await first.result()
             #expect([0, 3].contains(before))
             let second = try await client.updateWithStart(
-                "Counter", arguments: [3], options: .init(id: "u", taskQueue: queue), update: "set",
-                updateArguments: [9], as: Int.self)
+                "Counter",
+                arguments: [3],
+                options: .init(id: "u", taskQueue: queue),
+                update: "set",
+                updateArguments: [9],
+                as: Int.self
+            )
             #expect(try await second.result() == (before == 0 ? 11 : 8))
             await #expect(throws: UpdateFailedError.self) {
                 _ = try await client.updateWithStart(
-                    Counter.self, input: 3, options: .init(id: "u", taskQueue: queue), update: Counter.set,
-                    updateInput: -1, waitFor: .completed
+                    Counter.self,
+                    input: 3,
+                    options: .init(id: "u", taskQueue: queue),
+                    update: Counter.set,
+                    updateInput: -1,
+                    waitFor: .completed
                 ).result()
             }
             await #expect(throws: WorkflowAlreadyStartedError.self) {
                 _ = try await client.updateWithStart(
-                    Counter.self, input: 3, options: .init(id: "u", taskQueue: queue, idConflictPolicy: .fail),
-                    update: Counter.set, updateInput: 1)
+                    Counter.self,
+                    input: 3,
+                    options: .init(id: "u", taskQueue: queue, idConflictPolicy: .fail),
+                    update: Counter.set,
+                    updateInput: 1
+                )
             }
         }
     }
@@ -200,8 +250,10 @@ private enum Greeting: WorkflowDefinition {
             #expect(terminated.cause.message == "over")
 
             let late = try await client.start(
-                Counter.self, input: 1,
-                options: .init(id: "late", taskQueue: queue, executionTimeout: .seconds(1)))
+                Counter.self,
+                input: 1,
+                options: .init(id: "late", taskQueue: queue, executionTimeout: .seconds(1))
+            )
             let timedOut = try await #require(throws: WorkflowFailedError.self) { try await late.result() }
             #expect(timedOut.status == .timedOut)
             #expect(timedOut.cause is TimeoutFailure)
@@ -215,10 +267,15 @@ private enum Greeting: WorkflowDefinition {
         try await withPythonWorker(options) { client, queue in
             for index in 0..<7 {
                 let handle = try await client.start(
-                    Counter.self, input: index,
+                    Counter.self,
+                    input: index,
                     options: .init(
-                        id: "l\(index)", taskQueue: queue, memo: Memo(["index": index]),
-                        searchAttributes: SearchAttributes().with(city, "Bern").with(level, index)))
+                        id: "l\(index)",
+                        taskQueue: queue,
+                        memo: Memo(["index": index]),
+                        searchAttributes: SearchAttributes().with(city, "Bern").with(level, index)
+                    )
+                )
                 if index < 3 { try await handle.signal(Counter.finish) }
             }
             try await eventually("seven workflows are listed, three of them completed") {
@@ -239,7 +296,11 @@ private enum Greeting: WorkflowDefinition {
 
     @Test func `a history is followed while it grows`() async throws {
         try await withPythonWorker { client, queue in
-            let handle = try await client.start(Counter.self, input: 1, options: .init(id: "h", taskQueue: queue))
+            let handle = try await client.start(
+                Counter.self,
+                input: 1,
+                options: .init(id: "h", taskQueue: queue)
+            )
             let follower = Task {
                 var types: [APIEventType] = []
                 for try await event in handle.events(waitsForMore: true) { types.append(event.eventType) }
@@ -260,12 +321,23 @@ private enum Greeting: WorkflowDefinition {
             calendar.hour = [.through(8, 18, step: 2)]
             let schedule = Schedule(
                 action: try ScheduleAction(
-                    Greeting.self, input: "Bo", options: .init(id: "hello", taskQueue: queue)),
+                    Greeting.self,
+                    input: "Bo",
+                    options: .init(id: "hello", taskQueue: queue)
+                ),
                 spec: ScheduleSpec(
-                    calendars: [calendar], intervals: [.init(every: .seconds(3600), offset: .seconds(60))],
-                    jitter: .seconds(1), timeZone: "Europe/Zurich"),
-                policy: SchedulePolicy(overlap: .bufferOne, catchupWindow: .seconds(60), pausesOnFailure: true),
-                note: "first")
+                    calendars: [calendar],
+                    intervals: [.init(every: .seconds(3600), offset: .seconds(60))],
+                    jitter: .seconds(1),
+                    timeZone: "Europe/Zurich"
+                ),
+                policy: SchedulePolicy(
+                    overlap: .bufferOne,
+                    catchupWindow: .seconds(60),
+                    pausesOnFailure: true
+                ),
+                note: "first"
+            )
             let handle = try await client.createSchedule(id: "sch", schedule, memo: Memo(["a": 1]))
             await #expect(throws: ScheduleAlreadyExistsError.self) {
                 try await client.createSchedule(id: "sch", schedule)
@@ -299,7 +371,9 @@ private enum Greeting: WorkflowDefinition {
                 try await client.listSchedules().all() == ["sch"]
             }
             try await handle.delete()
-            await #expect(throws: ScheduleNotFoundError.self) { try await client.schedule(id: "none").describe() }
+            await #expect(throws: ScheduleNotFoundError.self) {
+                try await client.schedule(id: "none").describe()
+            }
         }
     }
 }

@@ -10,7 +10,9 @@ import Testing
 
 @Suite struct `Connection` {
     private func connection(
-        _ port: Int, tls: TemporalConnection.TLS? = nil, apiKey: String? = nil,
+        _ port: Int,
+        tls: TemporalConnection.TLS? = nil,
+        apiKey: String? = nil,
         _ change: (inout TemporalConnection.Configuration) -> Void = { _ in }
     ) -> TemporalConnection {
         var configuration = TemporalConnection.Configuration(port: port, tls: tls, apiKey: apiKey)
@@ -38,7 +40,9 @@ import Testing
 
     @Test func `a server that is not there is named in the error`() async throws {
         let connection = connection(1)
-        let error = try await #require(throws: RPCError.self) { try await connection.connect(timeout: .seconds(1)) }
+        let error = try await #require(throws: RPCError.self) {
+            try await connection.connect(timeout: .seconds(1))
+        }
         #expect(error.code == .unavailable)
         #expect(error.message.contains("could not connect to Temporal at 127.0.0.1:1"))
         #expect(error.message.contains("attempts in 1.0 seconds"))
@@ -46,7 +50,9 @@ import Testing
 
     @Test func `a name that is not known is named in the error`() async throws {
         let connection = TemporalConnection(.init(host: "no-such-host.invalid"))
-        let error = try await #require(throws: RPCError.self) { try await connection.connect(timeout: .seconds(1)) }
+        let error = try await #require(throws: RPCError.self) {
+            try await connection.connect(timeout: .seconds(1))
+        }
         #expect(error.message.contains("no-such-host.invalid:7233"))
     }
 
@@ -96,7 +102,11 @@ import Testing
                     $0.taskQueue.name = "nobody"
                 }
                 let _: APIPollActivityTaskQueueResponse = try await connection.call(
-                    "PollActivityTaskQueue", request, timeout: .seconds(60), retry: .longPoll)
+                    "PollActivityTaskQueue",
+                    request,
+                    timeout: .seconds(60),
+                    retry: .longPoll
+                )
             }
             try await Task.sleep(for: .milliseconds(200))
             poll.cancel()
@@ -117,13 +127,20 @@ import Testing
                         $0.taskQueue.name = "nobody"
                     }
                     let _: APIPollActivityTaskQueueResponse = try await connection.call(
-                        "PollActivityTaskQueue", request, timeout: .seconds(60), retry: .longPoll)
+                        "PollActivityTaskQueue",
+                        request,
+                        timeout: .seconds(60),
+                        retry: .longPoll
+                    )
                 }
             }
             try await Task.sleep(for: .milliseconds(300))
             let error = try await #require(throws: RPCError.self) {
                 let _: APIGetSystemInfoResponse = try await connection.call(
-                    "GetSystemInfo", APIGetSystemInfoRequest(), retry: .none)
+                    "GetSystemInfo",
+                    APIGetSystemInfoRequest(),
+                    retry: .none
+                )
             }
             #expect(error.code == .resourceExhausted)
             for poll in polls { poll.cancel() }
@@ -140,7 +157,10 @@ import Testing
             let blob = Data((0..<1_500_000).map { UInt8(truncatingIfNeeded: $0) })
             for index in 0..<10 {
                 let handle = try await client.start(
-                    "Blob", arguments: [blob], options: .init(id: "blob\(index)", taskQueue: "nobody"))
+                    "Blob",
+                    arguments: [blob],
+                    options: .init(id: "blob\(index)", taskQueue: "nobody")
+                )
                 let history = try await handle.history()
                 let input = history.events[0].workflowExecutionStartedEventAttributes.input.payloads
                 #expect(try client.converter.payloads.decode(#require(input.first), as: Data.self) == blob)
@@ -167,16 +187,31 @@ import Testing
                     }
                     #expect(distrust.message.lowercased().contains("certificate"))
                     await stranger.close()
-                    let elsewhere = connection(port, tls: .init(trustRoots: roots, serverName: "elsewhere.test"))
-                    await #expect(throws: RPCError.self) { try await elsewhere.connect(timeout: .seconds(1)) }
-                    await elsewhere.close()
                 }
-                try await Relay.with(to: server.port, tls: certificates.server(requiresClient: true)) { _, port in
+                // A certificate without the server's address counts for its name only.
+                try await Relay.with(to: server.port, tls: certificates.server("named")) { _, port in
+                    let named = connection(port, tls: .init(trustRoots: roots, serverName: "temporal.test"))
+                    try await named.connect()
+                    await named.close()
+                    for name in [nil, "elsewhere.test"] {
+                        let elsewhere = connection(port, tls: .init(trustRoots: roots, serverName: name))
+                        await #expect(throws: RPCError.self) {
+                            try await elsewhere.connect(timeout: .seconds(1))
+                        }
+                        await elsewhere.close()
+                    }
+                }
+                try await Relay.with(to: server.port, tls: certificates.server(requiresClient: true)) {
+                    _,
+                    port in
                     let known = connection(
                         port,
                         tls: .init(
-                            trustRoots: roots, certificate: try certificates.pem("client.pem"),
-                            privateKey: try certificates.pem("client.key")))
+                            trustRoots: roots,
+                            certificate: try certificates.pem("client.pem"),
+                            privateKey: try certificates.pem("client.key")
+                        )
+                    )
                     try await known.connect()
                     await known.close()
                     let unknown = connection(port, tls: .init(trustRoots: roots))
@@ -184,7 +219,9 @@ import Testing
                     await unknown.close()
                 }
                 let broken = connection(
-                    server.port, tls: .init(certificate: Data("none".utf8), privateKey: Data("none".utf8)))
+                    server.port,
+                    tls: .init(certificate: Data("none".utf8), privateKey: Data("none".utf8))
+                )
                 let error = try await #require(throws: RPCError.self) { try await broken.connect() }
                 #expect(error.code == .invalidArgument)
                 #expect(error.message.contains("TLS configuration"))
@@ -196,7 +233,10 @@ import Testing
         try await Certificates.with { certificates in
             try await StubFrontend.with(tls: certificates.server()) { stub, port in
                 let connection = connection(
-                    port, tls: .init(trustRoots: try certificates.pem("ca.pem")), apiKey: "first-secret")
+                    port,
+                    tls: .init(trustRoots: try certificates.pem("ca.pem")),
+                    apiKey: "first-secret"
+                )
                 try await connection.connect()
                 connection.setAPIKey("second-secret")
                 try await connection.connect()
@@ -228,7 +268,9 @@ import Testing
                         group.addTask {
                             for index in 0..<12 {
                                 try await shared.start(
-                                    "Any", options: .init(id: "w\(lane)-\(index)", taskQueue: "nobody"))
+                                    "Any",
+                                    options: .init(id: "w\(lane)-\(index)", taskQueue: "nobody")
+                                )
                                 try await Task.sleep(for: .milliseconds(100))
                             }
                         }
@@ -243,7 +285,9 @@ import Testing
             try await load.value
             for lane in 0..<4 {
                 for index in 0..<12 {
-                    #expect(try await client.handle(id: "w\(lane)-\(index)").describe().info.status == .running)
+                    #expect(
+                        try await client.handle(id: "w\(lane)-\(index)").describe().info.status == .running
+                    )
                 }
             }
             await connection.close()
@@ -269,7 +313,9 @@ import Testing
                 let during = (0..<10).map { index in
                     Task {
                         _ = try await shared.start(
-                            "Any", options: .init(id: "cut\(index)", taskQueue: "nobody"))
+                            "Any",
+                            options: .init(id: "cut\(index)", taskQueue: "nobody")
+                        )
                     }
                 }
                 try await Task.sleep(for: .seconds(10))
@@ -293,7 +339,11 @@ import Testing
             server.pause()
             let error = try await #require(throws: RPCError.self) {
                 let _: APIGetSystemInfoResponse = try await connection.call(
-                    "GetSystemInfo", APIGetSystemInfoRequest(), timeout: .seconds(60), retry: .none)
+                    "GetSystemInfo",
+                    APIGetSystemInfoRequest(),
+                    timeout: .seconds(60),
+                    retry: .none
+                )
             }
             #expect(error.message.contains("no sign of life"))
             server.resume()
@@ -306,7 +356,9 @@ import Testing
         try await TestServer.with(.init(kind: .timeSkipping)) { server in
             let client = TemporalClient(connection: server.connection())
             let handle = try await client.start(
-                "Any", options: .init(id: "t", taskQueue: "nobody", executionTimeout: .seconds(36_000)))
+                "Any",
+                options: .init(id: "t", taskQueue: "nobody", executionTimeout: .seconds(36_000))
+            )
             #expect(try await handle.describe().info.status == .running)
             try await handle.terminate(reason: "done")
             let error = try await #require(throws: WorkflowFailedError.self) { try await handle.result() }

@@ -4,18 +4,27 @@ import TemporalTesting
 
 /// Runs the body beside a worker of the official Python SDK, on a server of its own.
 func withPythonWorker<Result>(
-    _ options: TestServer.Options = .init(), converter: DataConverter = DataConverter(),
+    _ options: TestServer.Options = .init(),
+    converter: DataConverter = DataConverter(),
     _ body: (TemporalClient, String) async throws -> Result
 ) async throws -> Result {
     try await TestServer.with(options) { server in
         let taskQueue = "python"
         let python = try Program.find("python3", variable: "TEMPORAL_TEST_PYTHON", group: "test")
-        let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Python/worker.py").path
+        let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Python/worker.py")
+            .path
         let worker = try Program(
-            python, [script, "\(server.host):\(server.port)", taskQueue], folder: server.folder, name: "python")
+            python,
+            [script, "\(server.host):\(server.port)", taskQueue],
+            folder: server.folder,
+            name: "python"
+        )
         let connection = server.connection()
         do {
-            let result = try await body(TemporalClient(connection: connection, converter: converter), taskQueue)
+            let result = try await body(
+                TemporalClient(connection: connection, converter: converter),
+                taskQueue
+            )
             await connection.close()
             await worker.stop()
             return result
@@ -30,7 +39,9 @@ func withPythonWorker<Result>(
 
 /// Waits until a condition holds; tests that use it say what they wait for.
 func eventually(
-    _ what: String, within limit: Duration = .seconds(60), _ condition: () async throws -> Bool
+    _ what: String,
+    within limit: Duration = .seconds(60),
+    _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
     while try await !condition() {

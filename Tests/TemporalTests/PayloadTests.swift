@@ -38,7 +38,10 @@ private struct Mirror: PayloadCodec {
     private let converter = PayloadConverter()
 
     private func check<Value: Codable & Sendable & Equatable>(
-        _ value: Value, _ encoding: String, _ bytes: String, sourceLocation: SourceLocation = #_sourceLocation
+        _ value: Value,
+        _ encoding: String,
+        _ bytes: String,
+        sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         let payload = try converter.encode(value)
         #expect(payload.encoding == encoding, sourceLocation: sourceLocation)
@@ -63,7 +66,9 @@ private struct Mirror: PayloadCodec {
         try check(Date(timeIntervalSince1970: 0.5), "json/plain", "\"1970-01-01T00:00:00.500Z\"")
     }
 
-    @Test(arguments: ["2024-02-29T12:00:00Z", "2024-02-29T13:00:00.000+01:00", "2024-02-29T12:00:00.000000+00:00"])
+    @Test(arguments: [
+        "2024-02-29T12:00:00Z", "2024-02-29T13:00:00.000+01:00", "2024-02-29T12:00:00.000000+00:00",
+    ])
     func `dates are read in all forms that SDKs write`(text: String) throws {
         var payload = try converter.encode("")
         payload.data = Data("\"\(text)\"".utf8)
@@ -80,7 +85,9 @@ private struct Mirror: PayloadCodec {
         let binary = try converter.encode(ProtobufValue(message, isBinary: true))
         #expect(binary.encoding == "binary/protobuf")
         for payload in [json, binary] {
-            #expect(try converter.decode(payload, as: ProtobufValue<APIWorkflowExecution>.self).message == message)
+            #expect(
+                try converter.decode(payload, as: ProtobufValue<APIWorkflowExecution>.self).message == message
+            )
         }
     }
 
@@ -99,14 +106,29 @@ private struct Mirror: PayloadCodec {
     @Test func `failures keep their causes, details and traces on the way`() async throws {
         for encodesAttributes in [false, true] {
             let data = DataConverter(
-                failures: FailureConverter(encodesAttributes: encodesAttributes), codecs: [Mirror()])
+                failures: FailureConverter(encodesAttributes: encodesAttributes),
+                codecs: [Mirror()]
+            )
             let inner = ApplicationFailure(
-                "inner", type: "Kind", details: ["d", 2], nonRetryable: true, nextRetryDelay: .milliseconds(1500),
-                category: .benign, cause: Complaint())
-            let child = ChildWorkflowFailure(workflowID: "w", workflowType: "T", retryState: .timeout, cause: inner)
+                "inner",
+                type: "Kind",
+                details: ["d", 2],
+                nonRetryable: true,
+                nextRetryDelay: .milliseconds(1500),
+                category: .benign,
+                cause: Complaint()
+            )
+            let child = ChildWorkflowFailure(
+                workflowID: "w",
+                workflowType: "T",
+                retryState: .timeout,
+                cause: inner
+            )
             let outer = ActivityFailure(activityType: "act", activityID: "3", cause: child)
             let failure = try await data.failure(of: outer)
-            #expect(failure.cause.cause.applicationFailureInfo.details.payloads.first?.encoding == "binary/mirror")
+            #expect(
+                failure.cause.cause.applicationFailureInfo.details.payloads.first?.encoding == "binary/mirror"
+            )
             #expect(failure.cause.cause.message == (encodesAttributes ? "Encoded failure" : "inner"))
 
             let error = try await data.error(of: failure)
@@ -130,7 +152,9 @@ private struct Mirror: PayloadCodec {
         #expect(try await data.failure(of: CancellationError()).canceledFailureInfo.details.payloads.isEmpty)
         #expect(try await data.failure(of: Complaint()).applicationFailureInfo.type == "Complaint")
         let timeout = TimeoutFailure(
-            kind: .heartbeat, lastHeartbeatDetails: FailureDetails([try converter.encode("at 7")]))
+            kind: .heartbeat,
+            lastHeartbeatDetails: FailureDetails([try converter.encode("at 7")])
+        )
         let back = try await data.error(of: data.failure(of: timeout)) as? TimeoutFailure
         #expect(back?.kind == .heartbeat)
         #expect(try back?.lastHeartbeatDetails.decode(String.self) == "at 7")

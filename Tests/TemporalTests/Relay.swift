@@ -21,7 +21,9 @@ final class Relay: @unchecked Sendable {
     }
 
     static func with<Result>(
-        to target: Int, tls: NIOSSLContext? = nil, _ body: (Relay, Int) async throws -> Result
+        to target: Int,
+        tls: NIOSSLContext? = nil,
+        _ body: (Relay, Int) async throws -> Result
     ) async throws -> Result {
         let relay = Relay(target: target, tls: tls)
         let listener = try await ServerBootstrap(group: relay.loop)

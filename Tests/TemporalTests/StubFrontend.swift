@@ -17,13 +17,17 @@ final class StubFrontend: Sendable {
     var requests: [HPACKHeaders] { state.withLock { $0.headers } }
 
     static func with<Result>(
-        statuses: [RPCError.Code] = [], tls: NIOSSLContext? = nil, _ body: (StubFrontend, Int) async throws -> Result
+        statuses: [RPCError.Code] = [],
+        tls: NIOSSLContext? = nil,
+        _ body: (StubFrontend, Int) async throws -> Result
     ) async throws -> Result {
         let stub = StubFrontend(statuses: statuses)
         let listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls)) }
+                    if let tls {
+                        try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                    }
                     try channel.pipeline.syncOperations.addHandlers([
                         NIOHTTP2Handler(mode: .server, frameDelegate: nil), Answerer(stub),
                     ])
@@ -58,9 +62,17 @@ final class StubFrontend: Sendable {
             let frame = unwrapInboundIn(data)
             guard case .headers(let request) = frame.payload else { return }
             let status = stub.next(request.headers)
-            write(context, frame.streamID, .headers(.init(headers: [":status": "200", "content-type": "application/grpc"])))
+            write(
+                context,
+                frame.streamID,
+                .headers(.init(headers: [":status": "200", "content-type": "application/grpc"]))
+            )
             if status == .ok {
-                write(context, frame.streamID, .data(.init(data: .byteBuffer(ByteBuffer(repeating: 0, count: 5)))))
+                write(
+                    context,
+                    frame.streamID,
+                    .data(.init(data: .byteBuffer(ByteBuffer(repeating: 0, count: 5))))
+                )
             }
             let trailers: HPACKHeaders = ["grpc-status": "\(status.rawValue)", "grpc-message": "told%20to"]
             write(context, frame.streamID, .headers(.init(headers: trailers, endStream: true)))
@@ -68,7 +80,9 @@ final class StubFrontend: Sendable {
         }
 
         private func write(
-            _ context: ChannelHandlerContext, _ streamID: HTTP2StreamID, _ payload: HTTP2Frame.FramePayload
+            _ context: ChannelHandlerContext,
+            _ streamID: HTTP2StreamID,
+            _ payload: HTTP2Frame.FramePayload
         ) {
             context.write(wrapOutboundOut(HTTP2Frame(streamID: streamID, payload: payload)), promise: nil)
         }

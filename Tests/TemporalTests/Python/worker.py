@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from temporalio import activity, workflow
 from temporalio.client import Client
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -36,11 +35,42 @@ async def greet(name: str) -> str:
     return f"Hello, {name}!"
 
 
+@activity.defn
+async def beat(steps: int) -> str:
+    for step in range(steps):
+        activity.heartbeat(step)
+        await asyncio.sleep(0.02)
+    return f"{steps} beats"
+
+
 @workflow.defn
 class Greeting:
     @workflow.run
     async def run(self, name: str) -> str:
         return await workflow.execute_activity(greet, name, start_to_close_timeout=timedelta(seconds=10))
+
+
+@workflow.defn
+class Tour:
+    """Activities one after another and side by side, timers, a signal, a child and a patch."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    @workflow.signal
+    def visit(self, name: str) -> None:
+        self.names.append(name)
+
+    @workflow.run
+    async def run(self, count: int) -> str:
+        limit = timedelta(seconds=10)
+        first = await workflow.execute_activity(greet, "first", start_to_close_timeout=limit)
+        await workflow.sleep(timedelta(milliseconds=50))
+        await workflow.wait_condition(lambda: len(self.names) >= count)
+        both = await asyncio.gather(
+            *[workflow.execute_activity(greet, name, start_to_close_timeout=limit) for name in self.names]
+        )
+        return ", ".join([first, *both])
 
 
 @workflow.defn
@@ -146,8 +176,8 @@ async def main() -> None:
     worker = Worker(
         client,
         task_queue=sys.argv[2],
-        workflows=[Greeting, Refusing, Ordering, Bytes, Joining, Countdown, Flaky, Counter],
-        activities=[greet, refuse],
+        workflows=[Greeting, Tour, Refusing, Ordering, Bytes, Joining, Countdown, Flaky, Counter],
+        activities=[greet, refuse, beat],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
     await worker.run()
