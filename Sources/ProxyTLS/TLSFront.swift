@@ -3,7 +3,7 @@ import NIOHTTP2
 import NIOPosix
 import NIOSSL
 import NIOTLS
-import Proxy
+public import Proxy
 import Synchronization
 
 /// TLS and HTTP/2 in front of a ``ProxyServer``: the same routing, limits, log and counters behind it.
@@ -142,32 +142,32 @@ public final class TLSFront: Sendable {
     }
 
     private func addHTTP2(_ channel: any Channel, _ client: Client) -> EventLoopFuture<Void> {
-        channel.eventLoop.makeCompletedFuture {
-            var connection = NIOHTTP2Handler.ConnectionConfiguration()
-            connection.initialSettings = [
-                HTTP2Setting(parameter: .maxConcurrentStreams, value: configuration.concurrentStreams),
-                HTTP2Setting(parameter: .maxHeaderListSize, value: 32 * 1024),
-                HTTP2Setting(parameter: .initialWindowSize, value: 256 * 1024),
-            ]
-            let pipeline = channel.pipeline.syncOperations
-            let idle = IdleStateHandler(allTimeout: TimeAmount(configuration.idleTime))
-            try pipeline.addHandler(
-                NIOHTTP2Handler(
-                    mode: .server,
-                    connectionConfiguration: connection,
-                    streamConfiguration: .init()
-                ) {
-                    [proxy] stream in
-                    stream.eventLoop.makeCompletedFuture {
-                        try stream.pipeline.syncOperations.addHandler(
-                            StreamHandler(proxy: proxy, client: client)
-                        )
-                    }
+        channel.eventLoop.makeCompletedFuture { try self.configureHTTP2(channel, client) }
+    }
+
+    private func configureHTTP2(_ channel: any Channel, _ client: Client) throws {
+        var connection = NIOHTTP2Handler.ConnectionConfiguration()
+        connection.initialSettings = [
+            HTTP2Setting(parameter: .maxConcurrentStreams, value: configuration.concurrentStreams),
+            HTTP2Setting(parameter: .maxHeaderListSize, value: 32 * 1024),
+            HTTP2Setting(parameter: .initialWindowSize, value: 256 * 1024),
+        ]
+        let pipeline = channel.pipeline.syncOperations
+        let proxy = proxy
+        try pipeline.addHandler(IdleStateHandler(allTimeout: TimeAmount(configuration.idleTime)))
+        try pipeline.addHandler(
+            NIOHTTP2Handler(
+                mode: .server,
+                eventLoop: channel.eventLoop,
+                connectionConfiguration: connection,
+                streamConfiguration: NIOHTTP2Handler.StreamConfiguration()
+            ) { stream in
+                stream.eventLoop.makeCompletedFuture {
+                    try stream.pipeline.syncOperations.addHandler(StreamHandler(proxy: proxy, client: client))
                 }
-            )
-            try pipeline.addHandler(ConnectionErrorHandler())
-            try pipeline.addHandler(idle, position: .first)
-        }
+            }
+        )
+        try pipeline.addHandler(ConnectionErrorHandler())
     }
 }
 
