@@ -315,6 +315,38 @@ private enum Greeting: WorkflowDefinition {
         }
     }
 
+    @Test func `activities that somebody else finishes`() async throws {
+        try await withPythonWorker { client, queue in
+            func begin(_ id: String) async throws -> (WorkflowHandle<String>, AsyncActivityHandle) {
+                let handle = try await client.start(
+                    "Handing",
+                    options: .init(id: id, taskQueue: queue),
+                    output: String.self
+                )
+                try await eventually("the activity has started") {
+                    try await handle.describe().response.pendingActivities.contains { $0.state == .started }
+                }
+                return (handle, client.activity(.id(workflowID: id, runID: nil, activityID: "handed")))
+            }
+            let (completed, activity) = try await begin("completed")
+            #expect(try await activity.heartbeat(details: [1]) == false)
+            try await activity.complete("from outside")
+            #expect(try await completed.result() == "from outside")
+
+            let (failed, failing) = try await begin("failed")
+            try await failing.fail(ApplicationFailure("broken", type: "Outside"))
+            let error = try await #require(throws: WorkflowFailedError.self) { try await failed.result() }
+            #expect(error.cause.first(ApplicationFailure.self)?.type == "Outside")
+
+            let (canceled, canceling) = try await begin("canceled")
+            try await canceled.cancel()
+            try await eventually("the cancellation reaches the activity") { try await canceling.heartbeat() }
+            try await canceling.reportCancellation(details: ["left early"])
+            let end = try await #require(throws: WorkflowFailedError.self) { try await canceled.result() }
+            #expect(end.status == .canceled)
+        }
+    }
+
     @Test func `schedules`() async throws {
         try await withPythonWorker { client, queue in
             var calendar = ScheduleSpec.Calendar()

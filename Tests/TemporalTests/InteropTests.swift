@@ -127,6 +127,57 @@ private actor Tour: Workflow {
         }
     }
 
+    @Test func `a codec sees all that passes between clients and workers`() async throws {
+        try await TestServer.with { server in
+            let connection = server.connection()
+            let converter = DataConverter(
+                failures: FailureConverter(encodesAttributes: true),
+                codecs: [MirrorCodec()]
+            )
+            let worker = Worker(
+                connection: connection,
+                taskQueue: "secret",
+                workflows: [Approval.self, Complaining.self],
+                activities: Sample.activities,
+                converter: converter
+            )
+            let running = Task { try await worker.run() }
+            defer { running.cancel() }
+            let client = TemporalClient(connection: connection, converter: converter)
+            let handle = try await client.start(
+                Approval.self,
+                input: "Ada",
+                options: .init(id: "a", taskQueue: "secret", memo: Memo(["m": "memo"]), summary: "summary")
+            )
+            #expect(try await handle.query(Approval.phase) == "waiting")
+            #expect(try await handle.update(Approval.rename, input: "Bo") == "Ada")
+            try await handle.signal(Approval.approve, input: true)
+            #expect(try await handle.result() == "Hello Hello Bo, Hello all")
+            let description = try await handle.describe()
+            #expect(try description.info.memo.decode("m", as: String.self) == "memo")
+            #expect(description.summary == "summary")
+            let failing = try await client.start(
+                Complaining.self,
+                input: "loud",
+                options: .init(id: "c", taskQueue: "secret")
+            )
+            let error = try await #require(throws: WorkflowFailedError.self) { try await failing.result() }
+            #expect(error.cause.message == "gave up")
+            #expect(error.cause.first(ApplicationFailure.self)?.details.count == 1)
+            #expect(error.cause.rootCause.message == "loud")
+            for id in ["a", "c"] {
+                let history = try await client.handle(id: id).history().json()
+                let text = String(decoding: history, as: UTF8.self)
+                let plain = Data("json/plain".utf8).base64EncodedString()
+                #expect(!text.contains(plain))
+                for word in ["gave up", "too loud"] { #expect(!text.contains(word)) }
+            }
+            running.cancel()
+            _ = await running.result
+            await connection.close()
+        }
+    }
+
     @Test func `Python runs activities for our workflows`() async throws {
         try await withPythonWorker { client, _ in
             let worker = Worker(

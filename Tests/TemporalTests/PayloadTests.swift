@@ -15,7 +15,7 @@ private struct Complaint: Error, CustomStringConvertible {
 }
 
 /// Turns every byte around: enough to see what passed through it.
-private struct Mirror: PayloadCodec {
+struct MirrorCodec: PayloadCodec {
     func encode(_ payloads: [APIPayload]) -> [APIPayload] {
         payloads.map { payload in
             var mirrored = APIPayload()
@@ -107,7 +107,7 @@ private struct Mirror: PayloadCodec {
         for encodesAttributes in [false, true] {
             let data = DataConverter(
                 failures: FailureConverter(encodesAttributes: encodesAttributes),
-                codecs: [Mirror()]
+                codecs: [MirrorCodec()]
             )
             let inner = ApplicationFailure(
                 "inner",

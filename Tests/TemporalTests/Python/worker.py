@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from temporalio import activity, workflow
 from temporalio.client import Client
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -41,6 +42,27 @@ async def beat(steps: int) -> str:
         activity.heartbeat(step)
         await asyncio.sleep(0.02)
     return f"{steps} beats"
+
+
+@activity.defn
+async def hand_over() -> str:
+    activity.raise_complete_async()
+
+
+@workflow.defn
+class Handing:
+    """Waits for an activity that somebody else finishes."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_activity(
+            hand_over,
+            activity_id="handed",
+            start_to_close_timeout=timedelta(seconds=60),
+            heartbeat_timeout=timedelta(seconds=30),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
 
 
 @workflow.defn
@@ -176,8 +198,8 @@ async def main() -> None:
     worker = Worker(
         client,
         task_queue=sys.argv[2],
-        workflows=[Greeting, Tour, Refusing, Ordering, Bytes, Joining, Countdown, Flaky, Counter],
-        activities=[greet, refuse, beat],
+        workflows=[Greeting, Handing, Tour, Refusing, Ordering, Bytes, Joining, Countdown, Flaky, Counter],
+        activities=[greet, refuse, beat, hand_over],
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
     await worker.run()
