@@ -59,6 +59,20 @@ let temporal: [Target] = [
         dependencies: ["Temporal", "TemporalAPI", protobuf, nioCore, nioPosix],
         swiftSettings: strict
     ),
+    .executableTarget(
+        name: "temporal-hello",
+        dependencies: [
+            "Temporal", logging, lifecycle,
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        ],
+        swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "temporal-bench",
+        dependencies: ["Temporal", logging],
+        path: "Benchmarks/temporal/worker",
+        swiftSettings: strict
+    ),
     .testTarget(
         name: "TemporalTests",
         dependencies: [
