@@ -187,6 +187,10 @@ let slicer: [Target] = [
 let package = Package(
     name: "martlet",
     platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "Temporal", targets: ["Temporal"]),
+        .library(name: "TemporalTesting", targets: ["TemporalTesting"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0", traits: []),
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
