@@ -148,6 +148,12 @@ let storage: [Target] = [
         path: "Tests/StorageProbe",
         swiftSettings: strict
     ),
+    .executableTarget(
+        name: "martlet-replication-benchmark",
+        dependencies: ["Replication", "Storage", "StorageTestSupport", logging, nioCore],
+        path: "Benchmarks/replication",
+        swiftSettings: strict
+    ),
     .testTarget(
         name: "SupervisionTests",
         dependencies: ["StorageTestSupport", "Supervision"],
