@@ -101,7 +101,9 @@ let daemon: [Target] = [
     ),
     .testTarget(
         name: "DaemonTests",
-        dependencies: ["Archive", "Control", "Daemon", "CSandbox", "Proxy", logging],
+        dependencies: [
+            "Archive", "Control", "Daemon", "CSandbox", "Proxy", "martlet-host-benchmark", logging,
+        ],
         swiftSettings: strict
     ),
     .executableTarget(
