@@ -115,7 +115,25 @@ export function compileBinding(
     return args;
   };
   if (!needsBody) return (incoming) => bind(incoming, null);
-  return async (incoming) => bind(incoming, await readBody(incoming.request, mostBodyBytes));
+  return (incoming) => {
+    const { request } = incoming;
+    const { headers } = request;
+    const declared = headers.get("content-length");
+    // The short way where nothing is left to ask: it saves a tenth of a small request's time.
+    if (
+      declared !== null && declared !== "0" && Number(declared) <= mostBodyBytes &&
+      headers.get("content-type") === "application/json"
+    ) {
+      return request.json().then((value) => bind(incoming, { value, isText: false }), (error) => {
+        throw noJSON(error);
+      });
+    }
+    return readBody(request, mostBodyBytes).then((body) => bind(incoming, body));
+  };
+}
+
+function noJSON(error: unknown): HttpError {
+  return new HttpError(400, `the body is no JSON: ${(error as Error).message}`);
 }
 
 function bindOne(
@@ -209,7 +227,7 @@ async function readBody(request: Request, mostBytes: number): Promise<Body> {
       return { value: text === "" ? undefined : JSON.parse(text), isText: false };
     } catch (error) {
       if (error instanceof HttpError) throw error;
-      throw new HttpError(400, `the body is no JSON: ${(error as Error).message}`);
+      throw noJSON(error);
     }
   }
   if (kind === "application/x-www-form-urlencoded") {

@@ -4,9 +4,11 @@ export type Lookup<Value> =
   | { kind: "method"; allowed: string[] }
   | { kind: "none" };
 
+/** The routes of one path. Most have one method: a map for each would only fill the processor's caches. */
 interface Leaf<Value> {
   names: string[];
-  methods: Map<string, Value>;
+  methods: string[];
+  values: Value[];
 }
 
 interface Node<Value> {
@@ -68,9 +70,9 @@ export class RouteTree<Value> {
       }
     }
     const leaf = isRest
-      ? (node.rest ??= { names, methods: new Map() })
-      : (node.leaf ??= { names, methods: new Map() });
-    if (leaf.methods.has(method)) {
+      ? (node.rest ??= { names, methods: [], values: [] })
+      : (node.leaf ??= { names, methods: [], values: [] });
+    if (leaf.methods.includes(method)) {
       throw new TypeError(`route ${method} ${pattern}: there are two routes for it`);
     }
     if (leaf.names.join() !== names.join()) {
@@ -80,7 +82,8 @@ export class RouteTree<Value> {
         }; use the same names`,
       );
     }
-    leaf.methods.set(method, value);
+    leaf.methods.push(method);
+    leaf.values.push(value);
   }
 
   /** Finds the route. `path` starts with `/` and is still percent-encoded. Throws URIError on a bad encoding. */
@@ -89,8 +92,9 @@ export class RouteTree<Value> {
     const values: string[] = [];
     const leaf = this.#walk(this.#root, segments, 0, values);
     if (leaf === null) return { kind: "none" };
-    const value = leaf.methods.get(method);
-    if (value === undefined) return { kind: "method", allowed: [...leaf.methods.keys()] };
+    const index = leaf.methods.indexOf(method);
+    if (index < 0) return { kind: "method", allowed: [...leaf.methods] };
+    const value = leaf.values[index]!;
     const params: Record<string, string> = {};
     for (let i = 0; i < leaf.names.length; i++) params[leaf.names[i]!] = decode(values[i]!);
     return { kind: "found", value, params };
