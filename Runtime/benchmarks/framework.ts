@@ -142,7 +142,7 @@ const call = (handler: (request: Request) => Response | Promise<Response>) => as
       new Request("http://a.localhost/lists/7/todos", {
         method: "POST",
         body: text,
-        headers: { "content-type": "application/json" },
+        headers,
       }),
     );
   }
