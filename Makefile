@@ -74,5 +74,5 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 	$(PROXY_PROGRAM) python3 Benchmarks/proxy/smuggling.py
 	$(PROXY_PROGRAM) .tools/test/bin/python Benchmarks/proxy/peers.py
 	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM swift test $(TEST_FLAGS) --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
-	swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread --filter ProxyTests
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread --filter ProxyTests
 	swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address --filter ProxyTests
