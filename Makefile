@@ -19,6 +19,21 @@ help: ## List the targets.
 tools: ## Fetch the pinned tools into .tools/.
 	scripts/fetch-tools run
 
+# Where the examples and the state of `make run` are.
+PORT ?= 8080
+EXAMPLE ?= examples/guestbook
+
+.PHONY: build
+build: ## Build the program in release mode into bin/martlet.
+	scripts/debian-packages run
+	swift build $(SWIFT_FLAGS) -c release --product martlet
+	mkdir -p bin
+	cp -f "$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet" bin/martlet
+
+.PHONY: run
+run: tools build ## Start a host with an example app on it and print its address.
+	bin/martlet up --port $(PORT) --deploy $(EXAMPLE)
+
 .PHONY: test-tools
 test-tools: tools
 	scripts/fetch-tools test
@@ -52,3 +67,27 @@ generate: test-tools ## Make Sources/TemporalAPI anew from Temporal's message de
 .PHONY: clean
 clean: ## Remove the build folder and the tools.
 	rm -rf $(SCRATCH) .tools bin
+
+# The ingress: benchmarks and the slower checks. Debian: nginx haproxy wrk nghttp2-client strace valgrind.
+PROXY_BUILD = $(SWIFT_FLAGS) -c release --product martlet-proxy
+PROXY_PROGRAM = MARTLET_PROXY=$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-proxy
+
+.tools/bench/.installed:
+	python3 -m venv .tools/bench
+	.tools/bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-bench.txt
+	touch $@
+
+.PHONY: bench-proxy
+bench-proxy: .tools/bench/.installed ## Compare the ingress with nginx, haproxy, Caddy and Envoy.
+	swift build $(PROXY_BUILD)
+	$(PROXY_PROGRAM) python3 Benchmarks/proxy/bench.py
+	$(PROXY_PROGRAM) python3 Benchmarks/proxy/measure.py
+
+.PHONY: check-proxy
+check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, long fuzzing and sanitizers.
+	swift build $(PROXY_BUILD)
+	$(PROXY_PROGRAM) python3 Benchmarks/proxy/smuggling.py
+	$(PROXY_PROGRAM) .tools/test/bin/python Benchmarks/proxy/peers.py
+	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM swift test $(TEST_FLAGS) --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread --filter ProxyTests
+	swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address --filter ProxyTests

@@ -13,9 +13,19 @@ enum Main {
         case "storm": try await storm(apps: count ?? 200)
         case "many": try await many(apps: count ?? 10_000)
         case "deploys": try await deploys(count: count ?? 1000)
+        case "serve": try await serve(arguments.dropFirst().first ?? "")
         default:
-            print("usage: martlet-host-benchmark wake|storm|many|deploys [COUNT]")
+            print("usage: martlet-host-benchmark wake|storm|many|deploys [COUNT], or serve FOLDER")
             exit(2)
+        }
+    }
+
+    /// Serves a folder until the process is ended, with one app in it, and prints the port.
+    private static func serve(_ folder: String) async throws {
+        try await Site.with(Site.configuration(URL(fileURLWithPath: folder))) { site in
+            if try await site.daemon.applications().isEmpty { try await site.deploy("counter", Site.small) }
+            FileHandle.standardOutput.write(Data("port \(site.port)\n".utf8))
+            while !Task.isCancelled { try await Task.sleep(for: .seconds(3600)) }
         }
     }
 

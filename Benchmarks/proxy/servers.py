@@ -42,7 +42,7 @@ http {{
 
 HAPROXY = """
 global
-  maxconn 30000
+  maxconn 9000
   nbthread 1
   log stdout format raw local0
   tune.bufsize 131072

@@ -115,7 +115,25 @@ export function compileBinding(
     return args;
   };
   if (!needsBody) return (incoming) => bind(incoming, null);
-  return async (incoming) => bind(incoming, await readBody(incoming.request, mostBodyBytes));
+  return (incoming) => {
+    const { request } = incoming;
+    const { headers } = request;
+    const declared = headers.get("content-length");
+    // The short way where nothing is left to ask: it saves a tenth of a small request's time.
+    if (
+      declared !== null && declared !== "0" && Number(declared) <= mostBodyBytes &&
+      headers.get("content-type") === "application/json"
+    ) {
+      return request.json().then((value) => bind(incoming, { value, isText: false }), (error) => {
+        throw noJSON(error);
+      });
+    }
+    return readBody(request, mostBodyBytes).then((body) => bind(incoming, body));
+  };
+}
+
+function noJSON(error: unknown): HttpError {
+  return new HttpError(400, `the body is no JSON: ${(error as Error).message}`);
 }
 
 function bindOne(
@@ -194,15 +212,22 @@ interface Body {
 }
 
 async function readBody(request: Request, mostBytes: number): Promise<Body> {
-  const type = request.headers.get("content-type") ?? "";
-  const kind = type.split(";", 1)[0]!.trim().toLowerCase();
+  const { headers } = request;
+  const type = headers.get("content-type") ?? "";
+  const kind = type === "application/json" ? type : type.split(";", 1)[0]!.trim().toLowerCase();
   if (kind === "" || kind === "application/json" || kind.endsWith("+json")) {
-    const text = await readText(request, mostBytes);
-    if (text === "") return { value: undefined, isText: false };
+    const declared = headers.get("content-length");
+    if (declared === "0") return { value: undefined, isText: false };
     try {
-      return { value: JSON.parse(text), isText: false };
+      // The short way where the length is known.
+      if (declared !== null && Number(declared) <= mostBytes) {
+        return { value: await request.json(), isText: false };
+      }
+      const text = await readText(request, mostBytes);
+      return { value: text === "" ? undefined : JSON.parse(text), isText: false };
     } catch (error) {
-      throw new HttpError(400, `the body is no JSON: ${(error as Error).message}`);
+      if (error instanceof HttpError) throw error;
+      throw noJSON(error);
     }
   }
   if (kind === "application/x-www-form-urlencoded") {

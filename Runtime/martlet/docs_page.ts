@@ -100,11 +100,11 @@ const operation = (path, method, about) => {
   let body = null;
   if (bodySchema) {
     body = element("textarea", { spellcheck: false, value: JSON.stringify(sample(bodySchema), null, 2) });
-    form.append(element("h3", {}, "Body"), element("code", {}, typeText(bodySchema)), body);
+    form.append(element("h3", {}, "Body"), element("code", {}, typeText(resolve(bodySchema))), body);
   }
   const answer = Object.entries(about.responses).find(([status]) => status.startsWith("2"));
   const answerSchema = answer && Object.values(answer[1].content ?? {})[0]?.schema;
-  if (answerSchema) form.append(element("h3", {}, "Answer"), element("code", {}, typeText(answerSchema)));
+  if (answerSchema) form.append(element("h3", {}, "Answer"), element("code", {}, typeText(resolve(answerSchema))));
   const output = element("div");
   form.append(element("button", {}, "Send"), output);
   form.onsubmit = async (event) => {

@@ -121,7 +121,12 @@ function responses(route: RouteDescription, hasInput: boolean): Record<string, u
   } else if (returns.isStream) {
     made["200"] = {
       description: "Server-sent events.",
-      content: { "text/event-stream": { schema: { type: "string" } } },
+      content: {
+        "text/event-stream": {
+          schema: { type: "string" },
+          ...(returns.schema === null ? {} : { "x-martlet-event": returns.schema }),
+        },
+      },
     };
   } else if (returns.schema === null) {
     made["200"] = { description: "The answer; its type is not declared." };
@@ -131,7 +136,7 @@ function responses(route: RouteDescription, hasInput: boolean): Record<string, u
       : "application/json";
     made["200"] = { description: "The answer.", content: { [type]: { schema: returns.schema } } };
   }
-  if (returns?.isNullable) made["404"] = problems("There is no such thing.");
+  if (returns?.isNullable) made["404"] = { ...problems("There is no such thing."), "x-martlet-null": true };
   if (hasInput) {
     made["400"] = problems("The input is not as its types say.");
     if (route.parameters.some(({ source }) => source === "body" || source === "whole-body")) {

@@ -30,17 +30,24 @@ export function respond(value: unknown, schema: HandlerSchema | null): Response 
     }
     if (value instanceof Blob || value instanceof FormData) return new Response(value);
   }
-  return new Response(toJSON(value), { headers: jsonHeaders });
+  try {
+    return Response.json(value);
+  } catch (error) {
+    if (!isAboutBigInt(error)) throw error;
+    return new Response(toJSON(value), { headers: { "content-type": "application/json" } });
+  }
 }
 
-const jsonHeaders: HeadersInit = [["content-type", "application/json"]];
+function isAboutBigInt(error: unknown): boolean {
+  return error instanceof TypeError && /BigInt/.test(error.message);
+}
 
 /** JSON with bigints as text, as the schema says. */
 function toJSON(value: unknown): string {
   try {
     return JSON.stringify(value) ?? "null";
   } catch (error) {
-    if (!(error instanceof TypeError) || !/BigInt/.test(error.message)) throw error;
+    if (!isAboutBigInt(error)) throw error;
     return JSON.stringify(value, (_key, part) => typeof part === "bigint" ? String(part) : part);
   }
 }

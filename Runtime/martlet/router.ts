@@ -1,23 +1,21 @@
-/** What a path led to. */
-export interface Match<Value> {
-  value: Value;
-  /** The pattern of the route. */
-  params: Record<string, string>;
-}
-
 /** The answer of the tree for a method and a path. */
 export type Lookup<Value> =
   | { kind: "found"; value: Value; params: Record<string, string> }
   | { kind: "method"; allowed: string[] }
   | { kind: "none" };
 
+/** The routes of one path. Most have one method: a map for each would only fill the processor's caches. */
 interface Leaf<Value> {
   names: string[];
-  methods: Map<string, Value>;
+  methods: string[];
+  values: Value[];
 }
 
 interface Node<Value> {
-  fixed: Map<string, Node<Value>>;
+  /** The first fixed segment; most nodes have no other, and to compare is quicker than to look up. */
+  name: string;
+  next: Node<Value> | null;
+  others: Map<string, Node<Value>> | null;
   parameter: Node<Value> | null;
   leaf: Leaf<Value> | null;
   rest: Leaf<Value> | null;
@@ -64,9 +62,7 @@ export class RouteTree<Value> {
     for (const { kind, text } of parsePattern(pattern)) {
       if (kind !== "fixed") names.push(text);
       if (kind === "fixed") {
-        let next = node.fixed.get(text);
-        if (next === undefined) node.fixed.set(text, next = emptyNode());
-        node = next;
+        node = child(node, text) ?? addChild(node, text);
       } else if (kind === "parameter") {
         node = node.parameter ??= emptyNode();
       } else {
@@ -74,9 +70,9 @@ export class RouteTree<Value> {
       }
     }
     const leaf = isRest
-      ? (node.rest ??= { names, methods: new Map() })
-      : (node.leaf ??= { names, methods: new Map() });
-    if (leaf.methods.has(method)) {
+      ? (node.rest ??= { names, methods: [], values: [] })
+      : (node.leaf ??= { names, methods: [], values: [] });
+    if (leaf.methods.includes(method)) {
       throw new TypeError(`route ${method} ${pattern}: there are two routes for it`);
     }
     if (leaf.names.join() !== names.join()) {
@@ -86,7 +82,8 @@ export class RouteTree<Value> {
         }; use the same names`,
       );
     }
-    leaf.methods.set(method, value);
+    leaf.methods.push(method);
+    leaf.values.push(value);
   }
 
   /** Finds the route. `path` starts with `/` and is still percent-encoded. Throws URIError on a bad encoding. */
@@ -95,8 +92,9 @@ export class RouteTree<Value> {
     const values: string[] = [];
     const leaf = this.#walk(this.#root, segments, 0, values);
     if (leaf === null) return { kind: "none" };
-    const value = leaf.methods.get(method);
-    if (value === undefined) return { kind: "method", allowed: [...leaf.methods.keys()] };
+    const index = leaf.methods.indexOf(method);
+    if (index < 0) return { kind: "method", allowed: [...leaf.methods] };
+    const value = leaf.values[index]!;
     const params: Record<string, string> = {};
     for (let i = 0; i < leaf.names.length; i++) params[leaf.names[i]!] = decode(values[i]!);
     return { kind: "found", value, params };
@@ -105,9 +103,8 @@ export class RouteTree<Value> {
   #walk(node: Node<Value>, segments: string[], index: number, values: string[]): Leaf<Value> | null {
     if (index === segments.length) return node.leaf;
     const segment = segments[index]!;
-    const fixed = node.fixed.get(segment) ??
-      (segment.includes("%") ? node.fixed.get(decode(segment)) : undefined);
-    if (fixed !== undefined) {
+    const fixed = child(node, segment) ?? (segment.includes("%") ? child(node, decode(segment)) : null);
+    if (fixed !== null) {
       const leaf = this.#walk(fixed, segments, index + 1, values);
       if (leaf !== null) return leaf;
     }
@@ -126,7 +123,24 @@ export class RouteTree<Value> {
 }
 
 function emptyNode<Value>(): Node<Value> {
-  return { fixed: new Map(), parameter: null, leaf: null, rest: null };
+  return { name: "", next: null, others: null, parameter: null, leaf: null, rest: null };
+}
+
+function child<Value>(node: Node<Value>, segment: string): Node<Value> | null {
+  if (node.next === null) return null;
+  if (node.name === segment) return node.next;
+  return node.others?.get(segment) ?? null;
+}
+
+function addChild<Value>(node: Node<Value>, segment: string): Node<Value> {
+  const made = emptyNode<Value>();
+  if (node.next === null) {
+    node.name = segment;
+    node.next = made;
+  } else {
+    (node.others ??= new Map()).set(segment, made);
+  }
+  return made;
 }
 
 function decode(text: string): string {

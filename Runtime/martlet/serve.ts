@@ -99,7 +99,7 @@ class Server implements App {
       }
       if (found.kind === "found") {
         const route = found.value;
-        const answer = this.#answer(route, request, found.params, query, context ?? plainContext());
+        const answer = this.#answer(route, request, found.params, query, context ?? new PlainContext());
         if (request.method !== "HEAD" || route.method === "HEAD") return answer;
         return answer instanceof Promise ? answer.then(withoutBody) : withoutBody(answer);
       }
@@ -139,7 +139,7 @@ class Server implements App {
     try {
       if (route.method === "WS") return this.#upgrade(route, incoming);
       const args = route.bind(incoming);
-      if (args instanceof Promise) return args.then((bound) => this.#finish(route, bound)).catch(failure);
+      if (args instanceof Promise) return this.#finish(route, args);
       const value = route.handler(...args);
       if (isThenable(value)) {
         return Promise.resolve(value).then((settled) => respond(settled, route.schema)).catch(failure);
@@ -150,8 +150,13 @@ class Server implements App {
     }
   }
 
-  async #finish(route: Route, args: unknown[]): Promise<Response> {
-    return respond(await route.handler(...args), route.schema);
+  async #finish(route: Route, args: Promise<unknown[]>): Promise<Response> {
+    try {
+      const value = route.handler(...await args);
+      return respond(isThenable(value) ? await value : value, route.schema);
+    } catch (error) {
+      return failure(error);
+    }
   }
 
   #upgrade(route: Route, incoming: Incoming): Response | Promise<Response> {
@@ -333,15 +338,27 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 const never = new AbortController().signal;
 
-/** The context where no worker gives one: under plain Deno. */
-function plainContext(): Context {
-  return {
-    requestId: crypto.randomUUID(),
-    app: Deno.env.get("MARTLET_APP") ?? "app",
-    version: Deno.env.get("MARTLET_VERSION") ?? "",
-    signal: never,
-    waitUntil(promise) {
-      Promise.resolve(promise).catch((error) => console.error(error));
-    },
-  };
+/** The context where no worker gives one: under plain Deno. Its parts are made when they are asked for. */
+class PlainContext implements Context {
+  #requestID: string | null = null;
+
+  get requestId(): string {
+    return this.#requestID ??= crypto.randomUUID();
+  }
+
+  get app(): string {
+    return Deno.env.get("MARTLET_APP") ?? "app";
+  }
+
+  get version(): string {
+    return Deno.env.get("MARTLET_VERSION") ?? "";
+  }
+
+  get signal(): AbortSignal {
+    return never;
+  }
+
+  waitUntil(promise: PromiseLike<unknown>): void {
+    Promise.resolve(promise).catch((error) => console.error(error));
+  }
 }

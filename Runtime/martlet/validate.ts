@@ -101,7 +101,7 @@ export class ValidatorCompiler {
   #array(schema: Schema, isText: boolean): Validator {
     const least = schema.minItems ?? 0;
     const most = schema.maxItems ?? Infinity;
-    const prefix = (schema.prefixItems ?? []).map((item) => this.compile(item, isText));
+    const first = (schema.prefixItems ?? []).map((item) => this.compile(item, isText));
     const rest = schema.items === false ? null : this.compile(schema.items ?? {}, isText);
     return (value, path, faults) => {
       if (!Array.isArray(value)) {
@@ -111,12 +111,14 @@ export class ValidatorCompiler {
       }
       const items = value as unknown[];
       if (items.length < least) return fault(faults, path, `at least ${least} items`, value);
-      const longest = rest === null ? Math.min(most, prefix.length) : most;
+      const longest = rest === null ? Math.min(most, first.length) : most;
       if (items.length > longest) return fault(faults, path, `at most ${longest} items`, value);
       const made: unknown[] = new Array(items.length);
       for (let i = 0; i < items.length; i++) {
         if (faults.length >= mostFaults) break;
-        made[i] = (prefix[i] ?? rest!)(items[i], `${path}/${i}`, faults);
+        const before = faults.length;
+        made[i] = (first[i] ?? rest!)(items[i], "", faults);
+        if (faults.length > before) prefix(faults, before, `${path}/${i}`);
       }
       if (schema.uniqueItems && new Set(items.map((item) => JSON.stringify(item))).size !== items.length) {
         return fault(faults, path, "items that differ from each other", value);
@@ -129,8 +131,10 @@ export class ValidatorCompiler {
     const required = new Set(schema.required);
     const fields = Object.entries(schema.properties ?? {}).map(([name, property]) => ({
       name,
-      pointer: `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`,
+      pointer: pointer(name),
       isRequired: required.has(name),
+      // A name such as `constructor` must not be found on the prototype.
+      isInherited: name in Object.prototype,
       expected: expectation(this.resolve(property)),
       standard: property.default,
       check: this.compile(property, isText),
@@ -151,26 +155,28 @@ export class ValidatorCompiler {
       const made: Record<string, unknown> = {};
       for (let i = 0; i < fields.length; i++) {
         const field = fields[i]!;
-        // A name such as `constructor` must not be found on the prototype.
-        const current = Object.hasOwn(source, field.name) ? source[field.name] : undefined;
+        const { name } = field;
+        const current = field.isInherited && !Object.hasOwn(source, name) ? undefined : source[name];
         if (current === undefined) {
-          if (field.standard !== undefined) set(made, field.name, structuredClone(field.standard));
+          if (field.standard !== undefined) set(made, name, structuredClone(field.standard));
           else if (field.isRequired) {
             faults.push({ path: path + field.pointer, expected: field.expected, got: "nothing" });
           }
-        } else {
-          set(made, field.name, field.check(current, path + field.pointer, faults));
+          continue;
         }
+        const before = faults.length;
+        const checked = field.check(current, "", faults);
+        if (field.isInherited) set(made, name, checked);
+        else made[name] = checked;
+        if (faults.length > before) prefix(faults, before, path + field.pointer);
       }
       if (others !== null) {
         for (const name of Object.keys(source)) {
           if (names.has(name)) continue;
           if (faults.length >= mostFaults) break;
-          set(
-            made,
-            name,
-            others(source[name], `${path}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`, faults),
-          );
+          const before = faults.length;
+          set(made, name, others(source[name], "", faults));
+          if (faults.length > before) prefix(faults, before, path + pointer(name));
         }
       }
       return made;
@@ -213,6 +219,16 @@ export class ValidatorCompiler {
       return value;
     };
   }
+}
+
+/** Part of a JSON pointer (RFC 6901). */
+function pointer(name: string): string {
+  return `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+}
+
+/** Says where the faults of a part are in the whole; paths are made only when there is something to tell. */
+function prefix(faults: Fault[], from: number, path: string): void {
+  for (let i = from; i < faults.length; i++) faults[i]!.path = path + faults[i]!.path;
 }
 
 function nameOf(reference: string): string {

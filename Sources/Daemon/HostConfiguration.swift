@@ -19,6 +19,11 @@ public struct HostConfiguration: Sendable {
     public var limits = Limits()
     public var sleep = Sleep()
     public var timeouts = Timeouts()
+    /// Variables for the installation of packages, such as `NPM_CONFIG_REGISTRY`: those of this process that name a
+    /// registry or a proxy.
+    public var packageEnvironment = ProcessInfo.processInfo.environment.filter {
+        ["NPM_CONFIG_REGISTRY", "JSR_URL", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"].contains($0.key)
+    }
 
     public init(folder: URL, host: HostID, listeners: [Listener], runtimeFolder: URL, deno: URL) {
         self.folder = folder

@@ -298,6 +298,11 @@ public struct ProxyAddress: Sendable, Equatable, CustomStringConvertible {
     public var address: String
     public var port: UInt16
 
+    public init(address: String, port: UInt16) {
+        self.address = address
+        self.port = port
+    }
+
     public var description: String { address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)" }
 }
 

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 import Glibc
 import NIOCore
 import NIOPosix
@@ -8,8 +8,9 @@ import Synchronization
 ///
 /// A shell stands between: it starts the program, tells its process id, and ends it when its own standard input
 /// closes, which the kernel does when this process ends in whatever way.
-final class Program: Sendable {
+package final class Program: Sendable {
     private static let script = """
+        cd "$HOME" || exit 1
         exec 3<&0
         "$@" <&- 3<&- & child=$!
         echo $child
@@ -17,19 +18,28 @@ final class Program: Sendable {
         { read -r _ <&3; kill -TERM $child 2>&-; sleep 5 <&-; kill -KILL $child 2>&-; } &
         wait $child
         kill $! 2>&-
+        if [ -n "$REMOVE" ] && [ "$(cut -d' ' -f4 /proc/$$/stat)" != "$PARENT" ]; then rm -rf "$REMOVE"; fi
         """
 
-    let log: URL
+    package let log: URL
     private let shell: pid_t
     private let hasEnded = Mutex(false)
     private let input: Pipe
     /// The program's own process id.
-    let processID: Int32
+    package let processID: Int32
 
     /// Starts a program in a folder, which is its home too; its output goes to `NAME.log` there.
     ///
+    /// With `removesFolder` the folder goes when this process ends without having stopped the program.
+    ///
     /// - Throws: ``TestServerError`` when it cannot be started.
-    init(_ program: String, _ arguments: [String], folder: URL, name: String) throws {
+    package init(
+        _ program: String,
+        _ arguments: [String],
+        folder: URL,
+        name: String,
+        removesFolder: Bool = false
+    ) throws {
         log = folder.appending(path: "\(name).log")
         if !FileManager.default.fileExists(atPath: log.path) { try Data().write(to: log) }
         let output = try FileHandle(forWritingTo: log)
@@ -41,7 +51,8 @@ final class Program: Sendable {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
         shell = try Self.spawn(
             ["/bin/sh", "-c", Self.script, "sh"] + redirect + arguments,
-            environment: ["PATH=\(path)", "HOME=\(folder.path)", "LOG=\(log.path)"],
+            environment: ["PATH=\(path)", "HOME=\(folder.path)", "LOG=\(log.path)"]
+                + (removesFolder ? ["REMOVE=\(folder.path)", "PARENT=\(getpid())"] : []),
             descriptors: [
                 input.fileHandleForReading.fileDescriptor, answer.fileHandleForWriting.fileDescriptor,
                 output.fileDescriptor,
@@ -60,7 +71,7 @@ final class Program: Sendable {
         processID = id
     }
 
-    var isRunning: Bool {
+    package var isRunning: Bool {
         hasEnded.withLock { hasEnded in
             var status: Int32 = 0
             if !hasEnded, waitpid(shell, &status, WNOHANG) == shell { hasEnded = true }
@@ -68,10 +79,10 @@ final class Program: Sendable {
         }
     }
 
-    func signal(_ signal: Int32) { if isRunning { kill(processID, signal) } }
+    package func signal(_ signal: Int32) { if isRunning { kill(processID, signal) } }
 
     /// Ends the program, kindly unless told otherwise, and waits until it is gone.
-    func stop(signal: Int32 = SIGTERM) async {
+    package func stop(signal: Int32 = SIGTERM) async {
         self.signal(signal)
         let deadline = ContinuousClock.now + .seconds(5)
         while isRunning, ContinuousClock.now < deadline { await pause() }
@@ -82,7 +93,7 @@ final class Program: Sendable {
     }
 
     /// The last lines of what the program wrote.
-    var lastOutput: String {
+    package var lastOutput: String {
         let text = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
         return text.split(separator: "\n").suffix(10).joined(separator: "\n")
     }
@@ -140,7 +151,7 @@ final class Program: Sendable {
     }
 
     /// A program of this name: where the environment says, in `.tools` of this folder or one above, or in `PATH`.
-    static func find(_ name: String, variable: String, group: String) throws -> String {
+    package static func find(_ name: String, variable: String, group: String) throws -> String {
         let environment = ProcessInfo.processInfo.environment
         if let path = environment[variable] { return path }
         var folders: [String] = []
@@ -160,7 +171,7 @@ final class Program: Sendable {
     }
 
     /// Ports of the loopback address that nobody uses at the moment.
-    static func freePorts(_ count: Int) async throws -> [Int] {
+    package static func freePorts(_ count: Int) async throws -> [Int] {
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
         var channels: [any Channel] = []
         for _ in 0..<count { channels.append(try await bootstrap.bind(host: "127.0.0.1", port: 0).get()) }

@@ -155,7 +155,8 @@ public final class TestServer: Sendable {
             path,
             isDevelopment ? developmentArguments : ["\(port)", "--enable-time-skipping"],
             folder: folder,
-            name: "server"
+            name: "server",
+            removesFolder: true
         )
         program.withLock { $0 = started }
 

@@ -179,7 +179,7 @@ struct RequestHeadTests {
 ///
 /// More rounds: MARTLET_FUZZ=1000000.
 enum Fuzzing {
-    static let rounds = getenv("MARTLET_FUZZ").flatMap { Int(String(cString: $0)) } ?? 10_000
+    static let rounds = getenv("MARTLET_FUZZ").flatMap { Int(String(cString: $0)) } ?? 2_000
     static let seedOffset = getenv("MARTLET_FUZZ_SEED").flatMap { UInt64(String(cString: $0)) } ?? 0
 
     private static let methods = [

@@ -51,10 +51,7 @@ extension HostDaemon {
             arguments,
             files: files,
             cache: scratch,
-            // Where packages come from is the host's choice.
-            environment: ProcessInfo.processInfo.environment.filter {
-                ["NPM_CONFIG_REGISTRY", "JSR_URL", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"].contains($0.key)
-            },
+            environment: configuration.packageEnvironment,
             group: group,
             onLine: { output.take($1) }
         )

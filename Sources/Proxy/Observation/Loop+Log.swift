@@ -31,7 +31,7 @@ extension Loop {
                 line.put(json: exchange.raw + Int(exchange.pathStart), min(Int(exchange.pathCount), 1024))
             }
             line.put("\",\"status\":")
-            line.put(number: exchange.status)
+            line.put(status: exchange.status)
             line.put(",\"in\":")
             line.put(number: exchange.bytesIn)
             line.put(",\"out\":")

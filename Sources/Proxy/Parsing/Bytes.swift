@@ -75,6 +75,31 @@ func firstControl(_ bytes: Bytes, _ start: Int, _ end: Int) -> Int {
     return end
 }
 
+/// The first byte at or after `start` that does not belong to a token (RFC 9110 5.6.2), or `end`.
+///
+/// Looks at eight bytes at a time as long as they are letters and hyphens, which names mostly are.
+@inline(__always)
+func tokenEnd(_ bytes: Bytes, _ start: Int, _ end: Int) -> Int {
+    let ones: UInt64 = 0x0101_0101_0101_0101
+    let tops: UInt64 = 0x8080_8080_8080_8080
+    var index = start
+    while index &+ 8 <= end {
+        let word = UInt64(littleEndian: UnsafeRawPointer(bytes + index).loadUnaligned(as: UInt64.self))
+        // Without the top bits no lane can carry into the next.
+        let low = (word | ones &* 0x20) & ~tops
+        let letters = (low &+ ones &* (0x80 - 0x61)) & ~(low &+ ones &* (0x7F - 0x7A))
+        let hyphens = ~((((word ^ ones &* 0x2D) & ~tops) &+ ~tops) | word)
+        let others = ~(letters | hyphens) & tops | word & tops
+        if others != 0 {
+            index &+= others.trailingZeroBitCount >> 3
+            break
+        }
+        index &+= 8
+    }
+    while index < end && isClass(bytes[index], CPROXY_TOKEN) { index &+= 1 }
+    return index
+}
+
 /// Calls `body` with the bounds of each element of a comma-separated list, without the white space around it
 /// and without empty elements (RFC 9110 5.6.1).
 ///
@@ -124,7 +149,24 @@ struct ByteWriter {
         position += 1
     }
 
+    /// Writes a status: three digits, or 0.
+    @inline(__always)
+    mutating func put(status: Int) {
+        guard status >= 100 && status < 1000 else { return put(byte: 0x30) }
+        let number = UInt32(truncatingIfNeeded: status)
+        position[0] = UInt8(truncatingIfNeeded: number / 100) &+ 0x30
+        position[1] = UInt8(truncatingIfNeeded: number / 10 % 10) &+ 0x30
+        position[2] = UInt8(truncatingIfNeeded: number % 10) &+ 0x30
+        position += 3
+    }
+
+    @inline(__always)
     mutating func put(number: Int) {
+        if number >= 0 && number < 10 { return put(byte: UInt8(truncatingIfNeeded: number) &+ 0x30) }
+        putLong(number: number)
+    }
+
+    private mutating func putLong(number: Int) {
         if number < 0 { put(byte: 0x2D) }
         var rest = number.magnitude
         var digits = 1

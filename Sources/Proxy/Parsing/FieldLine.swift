@@ -70,8 +70,7 @@ func scanField(_ bytes: Bytes, _ count: Int, _ position: inout Int, _ line: inou
         position &+= 2
         return .end
     }
-    var colon = position
-    while colon < count && isClass(bytes[colon], CPROXY_TOKEN) { colon &+= 1 }
+    let colon = tokenEnd(bytes, position, count)
     guard colon < count else { return .incomplete }
     if bytes[colon] != 0x3A || colon == position {
         return .refused(refusal(of: bytes[colon], isFirst: colon == position))

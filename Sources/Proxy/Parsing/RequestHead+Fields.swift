@@ -29,6 +29,8 @@ extension RequestHead {
         case 12: if isWord(name, "x-request-id") { takeRequestID(bytes, line) }
         case 14:
             if isWord(name, "content-length") { return takeLength(bytes, line) }
+            // Some servers take '_' for '-': a length or coding in disguise is not passed on.
+            if isWord(name, "content_length") { return .malformedFieldName }
             if isWord(name, "http2-settings") {
                 line.pointee.kind = .http2Settings; line.pointee.isDropped = true
             }
@@ -50,6 +52,7 @@ extension RequestHead {
             }
         case 17:
             if isWord(name, "transfer-encoding") { return takeTransferEncoding(bytes, line) }
+            if isWord(name, "transfer_encoding") { return .malformedFieldName }
             if isWord(name, "x-forwarded-proto") {
                 line.pointee.kind = .forwardedProto
                 line.pointee.isDropped = true

@@ -260,7 +260,7 @@ extension Loop {
             bytes: bytes,
             table: answerTable,
             fieldCount: fieldCount,
-            loop: self,
+            mailbox: mailbox,
             key: front.key,
             serial: exchange.serial
         )

@@ -43,7 +43,7 @@ public struct GatedAnswer: ~Copyable {
     let bytes: Bytes
     let table: FieldTable
     let fieldCount: Int
-    let loop: Loop
+    let mailbox: Mailbox
     let key: ConnectionKey
     let serial: UInt64
 
@@ -53,12 +53,12 @@ public struct GatedAnswer: ~Copyable {
     }
 
     /// What releases this answer, from any thread, once; later calls do nothing.
-    public var ticket: GateTicket { GateTicket(loop: loop, key: key, serial: serial) }
+    public var ticket: GateTicket { GateTicket(mailbox: mailbox, key: key, serial: serial) }
 }
 
 /// The right to let an answer go that a gate has held back.
 public struct GateTicket: Sendable {
-    let loop: Loop
+    let mailbox: Mailbox
     let key: ConnectionKey
     let serial: UInt64
 
@@ -66,7 +66,7 @@ public struct GateTicket: Sendable {
     ///
     /// It is not an error if the client has left in the meantime.
     public func release(_ release: GateRelease) {
-        loop.mailbox.send(.release(key, serial: serial, release))
+        mailbox.send(.release(key, serial: serial, release))
     }
 }
 

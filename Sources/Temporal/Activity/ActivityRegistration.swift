@@ -12,9 +12,10 @@ public struct ActivityRegistration: Sendable {
     public let name: String
     package let body: Body
 
-    /// `body`: runs outside of workflows, so it may do anything. Its task is cancelled when the workflow
-    ///   cancels the activity (which only activities learn that heartbeat), when it is no longer wanted, and when the
-    ///   worker has no more time to stop.
+    /// Makes an activity of `body`, which runs outside of workflows and may do anything.
+    ///
+    /// Its task is cancelled when the workflow cancels the activity (which only activities learn that heartbeat), when
+    /// its result is no longer wanted, and when the worker has no more time to stop.
     public init<Input, Output>(
         _ activity: ActivityDefinition<Input, Output>,
         _ body: @escaping @Sendable @concurrent (ActivityContext, Input) async throws -> Output

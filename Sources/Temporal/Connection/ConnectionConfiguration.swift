@@ -110,7 +110,7 @@ extension TemporalConnection {
         public init() {}
 
         /// The wait after `failures` failed attempts; `random` is in 0..<1.
-        func delay(failures: Int, overloaded: Bool, random: Double) -> Duration {
+        package func delay(failures: Int, overloaded: Bool, random: Double) -> Duration {
             var delay = overloaded ? initialWhenOverloaded : initial
             for _ in 1..<max(failures, 1) where delay < maximum { delay = delay * multiplier }
             return min(delay, maximum) * (1 + jitter * (2 * random - 1))

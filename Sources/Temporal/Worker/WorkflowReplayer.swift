@@ -29,11 +29,12 @@ public struct WorkflowReplayer: Sendable {
         guard let registration = registrations[attributes.workflowType.name] else {
             throw WorkflowTaskError("the replayer has no workflow type \"\(attributes.workflowType.name)\"")
         }
+        let id = attributes.workflowID.isEmpty ? history.workflowID : attributes.workflowID
         var environment = environment
         environment.taskQueue = attributes.taskQueue.name
         let run = WorkflowRun(
             registration,
-            workflowID: history.workflowID,
+            workflowID: id,
             runID: attributes.originalExecutionRunID,
             environment: environment
         )

@@ -31,9 +31,9 @@ final class ProxyFixture: Sendable {
 
     var upstream: Upstream { Upstream(app: app, address: .unix(path: socketPath)) }
 
-    /// Waits until something is so, for at most half a minute.
+    /// Waits until something is so, for at most a minute and a half.
     func wait(until condition: () -> Bool) async -> Bool {
-        for _ in 0..<3000 {
+        for _ in 0..<9000 {
             if condition() { return true }
             try? await Task.sleep(for: .milliseconds(10))
         }

@@ -73,6 +73,9 @@ enum ReferenceParser {
             fields.append((String(decoding: line[..<colon], as: UTF8.self).lowercased(), Array(value)))
         }
         guard fields.count <= 100 else { return .refused }
+        guard !fields.contains(where: { ["content_length", "transfer_encoding"].contains($0.0) }) else {
+            return .refused
+        }
         func values(_ name: String) -> [String] {
             fields.filter { $0.0 == name }.map { String(decoding: $0.1, as: UTF8.self) }
         }

@@ -11,7 +11,7 @@ final class TestSocket: @unchecked Sendable {
     private(set) var errorNumber: Int32 = 0
     private var isClosed = false
 
-    init(descriptor: Int32, seconds: Int = 30) {
+    init(descriptor: Int32, seconds: Int = 120) {
         self.descriptor = descriptor
         var limit = timeval(tv_sec: seconds, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Temporal
 
 /// The workflows and activities of the worker's tests.
@@ -9,10 +10,27 @@ enum Sample {
         options: ActivityOptions(retryPolicy: RetryPolicy(maximumAttempts: 1))
     )
 
+    static let slow = ActivityDefinition<Int, Int>("slow")
+    static let echo = ActivityDefinition<Int, Int>("echo")
+    static let patient = ActivityDefinition<Nothing, String>("patient")
+    /// Whether misbehaving workflows behave.
+    static let isMended = Flag()
+
     static let activities = [
         ActivityRegistration(greet) { _, name in "Hello \(name)" },
         ActivityRegistration(fail) { _, message in
             throw ApplicationFailure(message, type: "Sample", nonRetryable: true)
+        },
+        ActivityRegistration(slow) { _, milliseconds in
+            try await Task.sleep(for: .milliseconds(milliseconds))
+            return milliseconds
+        },
+        ActivityRegistration(echo) { _, number in number },
+        ActivityRegistration(patient) { context in
+            while true {
+                context.heartbeat()
+                try await Task.sleep(for: .milliseconds(50))
+            }
         },
     ]
 }
@@ -60,4 +78,11 @@ actor Approval: Workflow {
         phase = "done"
         return both.joined(separator: ", ")
     }
+}
+
+/// A flag that several threads look at.
+final class Flag: Sendable {
+    private let state = Mutex(false)
+    var value: Bool { state.withLock { $0 } }
+    func set(_ value: Bool) { state.withLock { $0 = value } }
 }

@@ -1,0 +1,97 @@
+import NIOSSL
+import Synchronization
+
+/// A certificate and its key, in PEM files, and the names that it is for.
+public struct CertificateFiles: Sendable {
+    /// Host names; `*.example.com` stands for every name one level below.
+    public var names: [String]
+    /// The certificate with the chain behind it.
+    public var chainPath: String
+    public var keyPath: String
+
+    public init(names: [String], chainPath: String, keyPath: String) {
+        self.names = names
+        self.chainPath = chainPath
+        self.keyPath = keyPath
+    }
+}
+
+/// Why certificates could not be used.
+public struct CertificateError: Error, CustomStringConvertible {
+    public let description: String
+}
+
+/// The certificates of a TLS front, chosen by the name that the client asks for.
+///
+/// Handshakes read an immutable picture; ``reload()`` reads the files again and replaces it only when all of them are
+/// good. Connections that are open keep the certificate that they began with.
+final class CertificateStore: Sendable {
+    private struct Contexts: Sendable {
+        var exact: [String: NIOSSLContext] = [:]
+        var wildcards: [String: NIOSSLContext] = [:]
+        var fallback: NIOSSLContext
+    }
+
+    private let files: [CertificateFiles]
+    private let contexts: Mutex<Contexts>
+
+    init(_ files: [CertificateFiles]) throws {
+        self.files = files
+        contexts = Mutex(try Self.load(files))
+    }
+
+    func reload() throws {
+        let loaded = try Self.load(files)
+        contexts.withLock { $0 = loaded }
+    }
+
+    /// The context for a name; the first certificate where no name was sent or none fits.
+    func context(for name: String?) -> NIOSSLContext {
+        contexts.withLock { contexts in
+            guard let name = name?.lowercased() else { return contexts.fallback }
+            if let context = contexts.exact[name] { return context }
+            if let dot = name.firstIndex(of: "."), let context = contexts.wildcards[String(name[dot...])] {
+                return context
+            }
+            return contexts.fallback
+        }
+    }
+
+    private static func load(_ files: [CertificateFiles]) throws -> Contexts {
+        guard let first = files.first else {
+            throw CertificateError(description: "a TLS front needs a certificate")
+        }
+        var contexts = Contexts(fallback: try context(first))
+        for (index, file) in files.enumerated() {
+            let context = index == 0 ? contexts.fallback : try Self.context(file)
+            for name in file.names.map({ $0.lowercased() }) {
+                if name.hasPrefix("*.") {
+                    contexts.wildcards[String(name.dropFirst())] = context
+                } else {
+                    contexts.exact[name] = context
+                }
+            }
+        }
+        return contexts
+    }
+
+    private static func context(_ file: CertificateFiles) throws -> NIOSSLContext {
+        do {
+            let chain = try NIOSSLCertificate.fromPEMFile(file.chainPath)
+            let key = try NIOSSLPrivateKey(file: file.keyPath, format: .pem)
+            var configuration = TLSConfiguration.makeServerConfiguration(
+                certificateChain: chain.map { .certificate($0) },
+                privateKey: .privateKey(key)
+            )
+            configuration.minimumTLSVersion = .tlsv12
+            configuration.applicationProtocols = ["h2", "http/1.1"]
+            return try NIOSSLContext(configuration: configuration)
+        } catch {
+            throw CertificateError(
+                description:
+                    "load the certificate \(file.chainPath) with the key \(file.keyPath): \(error); both must "
+                    + "be PEM files that belong together"
+            )
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import CSandbox
+import Control
+@testable import Daemon
+import Dispatch
+import Foundation
+import Logging
+import Testing
+
+/// A daemon in a process of its own that is killed.
+@Suite(.serialized) struct CrashTests {
+    @Test func `a daemon killed with kill -9 leaves nothing that runs, and another one goes on where it was`()
+        async throws
+    {
+        let folder = "/tmp/martlet-test-\(UUID().uuidString.prefix(8).lowercased())"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        var answers: [String] = []
+        for round in 0..<3 {
+            let server = try await Server.start(folder)
+            let answer = try await HTTPClient.send(host: "counter.localhost", port: server.port)
+            answers.append(answer.body)
+            let workers = try Self.workers(of: folder)
+            #expect(!workers.isEmpty)
+            server.child.signal(SIGKILL)
+            _ = await server.child.end.wait()
+            try await HostFixture.wait("the workers of round \(round) are gone") {
+                workers.allSatisfy { !$0.isAlive }
+            }
+        }
+        #expect(answers == [#"{"n":1}"#, #"{"n":2}"#, #"{"n":3}"#])
+        // What the last one left is removed by the next, and that one ends in order.
+        let last = try await Server.start(folder)
+        await last.child.terminate(grace: .milliseconds(1))
+        let groups = try SandboxSelection(
+            HostFixture.configuration(URL(fileURLWithPath: folder)),
+            folder: StateFolder(path: folder),
+            logger: .init(label: "test")
+        ).groups
+        for group in groups.existing() { #expect(group.destroy()) }
+    }
+
+    /// The workers' processes that a daemon has noted.
+    private static func workers(of folder: String) throws -> [ProcessIdentity] {
+        let run = StateFolder(path: folder).run
+        return try FileManager.default.contentsOfDirectory(atPath: run).filter { $0.hasSuffix(".pid") }
+            .compactMap { ProcessIdentity(text: ControlGroupDetection.text(run + "/" + $0)) }
+    }
+
+    private struct Server {
+        let child: ChildProcess
+        let port: UInt16
+
+        static func start(_ folder: String) async throws -> Server {
+            // Test bundle and program are in one folder.
+            let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
+                .appending(path: "martlet-host-benchmark")
+            let found = Once<UInt16>()
+            var environment = ProcessInfo.processInfo.environment
+            environment["MARTLET_TOOLS"] = environment["MARTLET_TOOLS"] ?? HostFixture.root.path + "/.tools"
+            let child = try ChildProcess.start(
+                .init(
+                    path: program.path,
+                    arguments: ["serve", folder],
+                    environment: environment,
+                    directory: HostFixture.root.path
+                ),
+                queue: DispatchQueue(label: "server"),
+                onLine: { _, line in
+                    let text = String(decoding: line, as: UTF8.self)
+                    if text.hasPrefix("port "), let port = UInt16(text.dropFirst(5)) { found.set(port) }
+                }
+            )
+            guard let port = await found.wait(atMost: .seconds(90)) else {
+                child.signal(SIGKILL)
+                throw HTTPClient.Failure(description: "the daemon did not start")
+            }
+            return Server(child: child, port: port)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import Archive
+import Control
+@testable import Daemon
+import Dispatch
+import Foundation
+import Testing
+
+/// Apps with packages from a registry on loopback, and the examples.
+@Suite(.serialized) struct PackageTests {
+    @Test func `packages are installed at the deployment and found by the app`() async throws {
+        let folder = URL(fileURLWithPath: "/tmp/martlet-npm-\(UUID().uuidString.prefix(8).lowercased())")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let registry = try await Registry.start(folder)
+        defer { registry.child.signal(SIGKILL) }
+        try await HostFixture.with {
+            $0.packageEnvironment = ["NPM_CONFIG_REGISTRY": "http://127.0.0.1:\(registry.port)/"]
+        } _: { host in
+            let files = [
+                "package.json": #"{ "dependencies": { "greeter": "^1.0.0" } }"#,
+                "main.ts": """
+                import { greet } from "greeter";
+                export default { fetch: () => new Response(greet("world")) };
+                """,
+            ]
+            try await host.deploy("greeting", files)
+            let answer = try await host.send(to: "greeting")
+            #expect(answer.body == "hello, world")
+            var missing = files
+            missing["package.json"] = #"{ "dependencies": { "nowhere-to-be-found": "^1.0.0" } }"#
+            do {
+                try await host.deploy("missing", missing)
+                Issue.record("the deployment succeeded")
+            } catch let error as MartletError {
+                #expect(error.code == .checkFailed)
+                #expect(error.message.contains("nowhere-to-be-found"), "\(error.message)")
+            }
+        }
+    }
+
+    @Test(arguments: ["guestbook", "chat", "ticker", "files"])
+    func `an example can be deployed and answers`(example: String) async throws {
+        try await HostFixture.with { host in
+            let archive = host.folder.appending(path: "example.tar.gz")
+            _ = try ArchiveWriter().pack(HostFixture.root.appending(path: "examples/" + example), to: archive)
+            let upload = Upload(name: try ApplicationID(validating: example), archive: archive, owner: .local)
+            _ = try await host.daemon.deploy(upload) { _ in }
+            let answer = try await host.send(to: example)
+            #expect(answer.status == 200, "\(answer.body)")
+        }
+    }
+
+    /// A registry with one package: files that Python's HTTP server hands out.
+    private struct Registry {
+        let child: ChildProcess
+        let port: UInt16
+
+        static func start(_ folder: URL) async throws -> Registry {
+            let package = folder.appending(path: "source/package")
+            try FileManager.default.createDirectory(at: package, withIntermediateDirectories: true)
+            try #"{ "name": "greeter", "version": "1.0.0", "type": "module", "main": "index.js" }"#
+                .write(to: package.appending(path: "package.json"), atomically: false, encoding: .utf8)
+            try "export function greet(name) { return \"hello, \" + name; }\n"
+                .write(to: package.appending(path: "index.js"), atomically: false, encoding: .utf8)
+            let site = folder.appending(path: "site")
+            try FileManager.default.createDirectory(at: site, withIntermediateDirectories: true)
+            _ = try ArchiveWriter().pack(
+                folder.appending(path: "source"),
+                to: site.appending(path: "greeter-1.0.0.tgz")
+            )
+            let port = try freePort()
+            try """
+            { "name": "greeter", "dist-tags": { "latest": "1.0.0" }, "versions": { "1.0.0": {
+              "name": "greeter", "version": "1.0.0",
+              "dist": { "tarball": "http://127.0.0.1:\(port)/greeter-1.0.0.tgz" } } } }
+            """.write(to: site.appending(path: "greeter"), atomically: false, encoding: .utf8)
+            let child = try ChildProcess.start(
+                .init(
+                    path: "/usr/bin/env",
+                    arguments: ["python3", "-m", "http.server", "\(port)", "--bind", "127.0.0.1"],
+                    environment: ProcessInfo.processInfo.environment,
+                    directory: site.path
+                ),
+                queue: DispatchQueue(label: "registry"),
+                onLine: { _, _ in }
+            )
+            try await HostFixture.wait("the registry answers") {
+                (try? await HTTPClient.send("GET", "/greeter", host: "127.0.0.1", port: port))?.status == 200
+            }
+            return Registry(child: child, port: port)
+        }
+
+        private static func freePort() throws -> UInt16 {
+            let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(fd) }
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let result = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(fd, $0, size) == 0 ? getsockname(fd, $0, &size) : -1
+                }
+            }
+            guard result == 0 else { throw HTTPClient.Failure(description: "no free port") }
+            return UInt16(bigEndian: address.sin_port)
+        }
+    }
+}
