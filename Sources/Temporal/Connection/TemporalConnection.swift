@@ -70,8 +70,10 @@ public final class TemporalConnection: Sendable {
         let frame: MessageFrame = try request.serializedBytes()
         let deadline = NIODeadline.now() + TimeAmount(timeout)
         var failures = 0
+        var last: RPCError?
         while true {
             let left = deadline - .now()
+            if let last, left <= .zero { throw last.summarized(failures, timeout) }
             let attempt = retry == .standard ? min(left, TimeAmount(configuration.attemptTimeout)) : left
             do {
                 let answer = try await link.send(
@@ -87,24 +89,25 @@ public final class TemporalConnection: Sendable {
             } catch let error as RPCError {
                 if error.code == .cancelled, Task.isCancelled { throw CancellationError() }
                 failures += 1
-                let isAttemptTimeout = error.code == .deadlineExceeded && attempt < left
-                guard retry != .none, error.isRetryable || isAttemptTimeout else { throw error }
+                if error.code == .deadlineExceeded, attempt == left {
+                    // What went wrong before says more than that the time is over, unless the call was to wait.
+                    guard retry == .standard, let last else { throw error }
+                    throw last.summarized(failures, timeout)
+                }
+                guard retry != .none, error.isRetryable || error.code == .deadlineExceeded else {
+                    throw error
+                }
                 let delay = configuration.backoff.delay(
                     failures: failures,
                     overloaded: error.code == .resourceExhausted,
                     random: .random(in: 0..<1)
                 )
-                guard .now() + TimeAmount(delay) < deadline else {
-                    guard failures > 1 else { throw error }
-                    let summary = "\(error.message) (\(failures) attempts in \(timeout))"
-                    throw RPCError(code: error.code, message: summary, details: error.details)
-                }
+                guard .now() + TimeAmount(delay) < deadline else { throw error.summarized(failures, timeout) }
                 logger.debug(
                     "call failed, will be made again",
-                    metadata: [
-                        "method": "\(method)", "error": "\(error)", "attempt": "\(failures)",
-                    ]
+                    metadata: ["method": "\(method)", "error": "\(error)", "attempt": "\(failures)"]
                 )
+                last = error
                 try await Task.sleep(for: delay)
             }
         }
@@ -117,5 +120,13 @@ public final class TemporalConnection: Sendable {
             metadata.append(("temporal-namespace", configuration.namespace))
         }
         return metadata
+    }
+}
+
+extension RPCError {
+    /// The error with how often and how long the call was tried, where that was more than once.
+    fileprivate func summarized(_ attempts: Int, _ time: Duration) -> RPCError {
+        guard attempts > 1 else { return self }
+        return RPCError(code: code, message: "\(message) (\(attempts) attempts in \(time))", details: details)
     }
 }
