@@ -141,14 +141,14 @@ public actor HostDaemon: Service {
                 group.addTask { await self.wakeLoop() }
                 group.addTask { await self.sweepLoop() }
                 for await job in jobs { group.addTask { await job() } }
-                // A graceful shutdown ends the streams but cancels nothing; this ends the sweep.
-                isStopping = true
+                // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with
+                // them the jobs that watch them.
+                await self.shutDown()
             }
         } onCancelOrGracefulShutdown: { [jobSource, wakeSource] in
             wakeSource.finish()
             jobSource.finish()
         }
-        await shutDown()
     }
 
     /// Runs something beside what is going on, as a part of ``run()``.
