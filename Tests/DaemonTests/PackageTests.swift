@@ -37,6 +37,24 @@ import Testing
         }
     }
 
+    @Test func `names of an import map are found by the app`() async throws {
+        try await HostFixture.with { host in
+            let files = [
+                "deno.json": #"{ "imports": { "@greet": "./lib/greet.ts", "lib/": "./lib/" } }"#,
+                "lib/greet.ts": "export const greet = (name: string) => `hello, ${name}`;\n",
+                "lib/name.ts": "export const name = \"map\";\n",
+                "main.ts": """
+                import { greet } from "@greet";
+                import { name } from "lib/name.ts";
+                export default { fetch: () => new Response(greet(name)) };
+                """,
+            ]
+            try await host.deploy("mapped", files)
+            let answer = try await host.send(to: "mapped")
+            #expect(answer.body == "hello, map")
+        }
+    }
+
     @Test(arguments: ["guestbook", "chat", "ticker", "files"])
     func `an example can be deployed and answers`(example: String) async throws {
         try await HostFixture.with { host in

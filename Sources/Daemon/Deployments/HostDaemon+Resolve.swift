@@ -28,8 +28,9 @@ extension HostDaemon {
         let runtime = configuration.runtimeFolder.path(percentEncoded: false)
         if needs.hasImportMap, FileManager.default.fileExists(atPath: runtime + "/resolve.ts") {
             try await run(
-                ["run", "--no-prompt", "--no-remote", "--no-lock", "--allow-read", "--allow-write=/app"]
-                    + ["/runtime/resolve.ts", "/app"],
+                ["run", "--no-prompt", "--no-lock", "--allow-read", "--allow-write=/app"]
+                    + ["--allow-run=" + isolator.toolProgram, "/runtime/resolve.ts"]
+                    + ["--root", "/app", "--main", "/app/" + version.main],
                 in: unfinished,
                 app: version.app
             )

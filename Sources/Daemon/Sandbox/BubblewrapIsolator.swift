@@ -40,6 +40,8 @@ package struct BubblewrapIsolator: Isolator {
             ].filter { FileManager.default.fileExists(atPath: $0) }
     }
 
+    package var toolProgram: String { Self.layout.deno }
+
     package func layout(of boot: WorkerBoot) -> WorkerLayout { Self.layout }
 
     package func launch(

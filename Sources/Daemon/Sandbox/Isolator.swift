@@ -10,6 +10,8 @@ package protocol Isolator: Sendable {
     ///
     /// Without that there is no pool.
     var graftsFolders: Bool { get }
+    /// The runtime's program as ``launchTool(_:files:cache:environment:group:onLine:)`` sees it.
+    var toolProgram: String { get }
 
     /// Where the worker finds what it is given.
     func layout(of boot: WorkerBoot) -> WorkerLayout

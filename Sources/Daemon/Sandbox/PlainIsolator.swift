@@ -14,6 +14,8 @@ package struct PlainIsolator: Isolator {
         self.runtime = runtime
     }
 
+    package var toolProgram: String { deno }
+
     package func layout(of boot: WorkerBoot) -> WorkerLayout {
         WorkerLayout(
             deno: deno,
