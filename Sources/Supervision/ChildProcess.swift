@@ -202,7 +202,9 @@ private final class End: Sendable {
     }
 }
 
-/// Cuts bytes into lines. Used on one thread only.
+/// Cuts bytes into lines.
+///
+/// Used on one thread only.
 private final class LineBuffer: @unchecked Sendable {
     // Only the reading thread touches the partial line.
     private static let longestLine = 64 << 10
