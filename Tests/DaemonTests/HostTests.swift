@@ -107,7 +107,9 @@ import Testing
             try await host.daemon.setEnvironment([secret], of: app)
             #expect(try await host.daemon.environment(of: app).first?.value == nil)
             _ = try? await host.send("GET", "/exit", to: "odd")
-            #expect(try await host.send("GET", "/env", to: "odd").body == "s3cret-value")
+            try await HostFixture.wait("the next worker has the secret") {
+                try await host.send("GET", "/env", to: "odd").body == "s3cret-value"
+            }
             let state = FileManager.default.contents(atPath: host.folder.path + "/state/state.db") ?? Data()
             #expect(!state.contains(Data("s3cret-value".utf8)))
             try await host.daemon.unsetEnvironment(["GREETING"], of: app)

@@ -17,8 +17,9 @@ import Testing
     @Test func `no other file of this process is open in it`() async throws {
         let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: "/dev/null"))
         defer { try? file.close() }  // Closing a file that was only read can't lose anything.
-        let lines = try await run("/bin/sh", ["-c", "ls /proc/$$/fd | sort -n | tr '\\n' ' '"])
-        #expect(lines == ["0 1 2 "] || lines == ["0 1 2 10 "], "\(lines)")
+        // The program looks at itself, through one descriptor more: a shell would have pipes of its own.
+        let lines = try await run("/bin/ls", ["/proc/self/fd"])
+        #expect(lines.sorted() == ["0", "1", "2", "3"], "\(lines)")
     }
 
     @Test func `exit status and signal are told apart, and a wrong path is an error`() async throws {

@@ -15,7 +15,8 @@ import Testing
             var handles: [String: WorkflowHandle<String>] = [:]
             for mode in modes {
                 var start = fixture.options()
-                start.taskTimeout = .seconds(2)
+                // Long enough that a busy machine reports the first failure before the server gives up on it.
+                start.taskTimeout = .seconds(8)
                 handles[mode] = try await fixture.client.start(Misbehaving.self, input: mode, options: start)
             }
             let reasons = [
