@@ -28,7 +28,7 @@ struct ExamplesTests {
             #expect(afterKill.output.hasSuffix("200"))
 
             let status = await host.stop()
-            #expect(status == 0)
+            #expect(status == 0, "\(host.log)")
             try await host.start()
             let afterStop = try await host.request("guestbook", "/entries")
             #expect(afterStop.output.contains("Ada"))

@@ -6,13 +6,13 @@ extension HostFixture {
     /// The client connects to the address itself, as not every machine resolves names below `localhost`.
     func webSocket(_ app: String, _ path: String, send: String?, until: String) async throws -> String {
         let script = """
-            import sys
+            import socket, sys
             from websockets.sync.client import connect
             port, uri, text, until = sys.argv[1:]
-            with connect(uri, host="127.0.0.1", port=int(port), open_timeout=30) as socket:
-                if text: socket.send(text)
+            with connect(uri, sock=socket.create_connection(("127.0.0.1", int(port)), 30)) as chat:
+                if text: chat.send(text)
                 while True:
-                    message = socket.recv(timeout=30)
+                    message = chat.recv(timeout=30)
                     print(message)
                     if until in message: break
             """

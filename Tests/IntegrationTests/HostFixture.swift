@@ -1,7 +1,9 @@
 import Foundation
 import Glibc
 
-/// A `martlet up` of its own: the real program on a free port with its state in a temporary folder, used as a person
+/// A host of its own.
+///
+/// The real program on a free port with its state in a temporary folder, used as a person
 /// would use it. The program and all that it started are gone at the end.
 final class HostFixture: Sendable {
     struct Output: Sendable {
@@ -66,6 +68,9 @@ final class HostFixture: Sendable {
     @discardableResult
     func stop() async -> Int32 { await process.end(SIGTERM) }
 
+    /// What the host has printed since its last start.
+    var log: String { (try? String(contentsOf: folder.appending(path: "up.log"), encoding: .utf8)) ?? "" }
+
     /// Runs a command of the program.
     func martlet(_ arguments: String..., input: String? = nil) async throws -> Output {
         let executable = try Self.executable()
@@ -99,6 +104,7 @@ final class HostFixture: Sendable {
         [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder.path,
             "MARTLET_CONFIG": folder.appending(path: "config.json").path, "TERM": "dumb",
+            "SWIFT_BACKTRACE": "enable=yes,color=no,interactive=no",
         ]
     }
 
