@@ -75,9 +75,16 @@ let temporal: [Target] = [
         path: "Benchmarks/temporal/worker",
         swiftSettings: strict
     ),
+    .executableTarget(
+        name: "TemporalTestWorker",
+        dependencies: ["Temporal", logging],
+        path: "Tests/TemporalTestWorker",
+        swiftSettings: strict
+    ),
     .testTarget(
         name: "TemporalTests",
         dependencies: [
+            "TemporalTestWorker",
             "Temporal", "TemporalAPI", "TemporalTesting", protobuf, nioCore, nioPosix, nioHTTP2, nioHPACK,
             nioSSL,
             logging,

@@ -21,7 +21,9 @@ enum Main {
         }
     }
 
-    /// What replication adds to the wake of an app with a local database of 100 MB: watch, until all is known to be
+    /// What replication adds to the wake of an app with a local database of 100 MB.
+    ///
+    /// That is the watch, until all is known to be
     /// in the replica. The baseline opens the same database and reads a row.
     private static func wake(_ fixture: ReplicationFixture) async throws {
         let database = try fixture.database("main.db")
@@ -30,12 +32,13 @@ enum Main {
         _ = try await fixture.replicator.release(database)
         var (watching, opening): ([Double], [Double]) = ([], [])
         for _ in 0..<30 {
+            watching.append(try await milliseconds { _ = try await fixture.replicator.watch(database) })
+            // Only now: closing the last connection while asleep would make Litestream send all of it again.
             opening.append(
                 try await milliseconds {
                     _ = try openDatabase(database.path).column("SELECT max(id) FROM rows")
                 }
             )
-            watching.append(try await milliseconds { _ = try await fixture.replicator.watch(database) })
             try openDatabase(database.path).addRows(1)
             _ = try await fixture.replicator.release(database)
         }

@@ -151,3 +151,39 @@ void martlet_child_free(martlet_child *child) {
 }
 
 int martlet_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno; }
+
+struct reading {
+  int descriptor;
+  void (*received)(void *, const unsigned char *, long);
+  void *context;
+};
+
+static void *read_to_end(void *argument) {
+  struct reading reading = *(struct reading *)argument;
+  free(argument);
+  unsigned char bytes[16384];
+  while (true) {
+    ssize_t count = read(reading.descriptor, bytes, sizeof bytes);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    reading.received(reading.context, bytes, count);
+  }
+  close(reading.descriptor);
+  reading.received(reading.context, NULL, 0);
+  return NULL;
+}
+
+int martlet_read_all(int descriptor, void (*received)(void *, const unsigned char *, long), void *context) {
+  struct reading *reading = malloc(sizeof *reading);
+  if (!reading) return ENOMEM;
+  *reading = (struct reading){.descriptor = descriptor, .received = received, .context = context};
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 256 * 1024);
+  pthread_t thread;
+  int failed = pthread_create(&thread, &attributes, read_to_end, reading);
+  pthread_attr_destroy(&attributes);
+  if (failed) free(reading);
+  return failed;
+}

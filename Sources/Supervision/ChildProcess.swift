@@ -1,5 +1,4 @@
 import CSupervision
-import Dispatch
 import Glibc
 import Synchronization
 
@@ -54,7 +53,7 @@ package final class ChildProcess: Sendable {
     private let child: Child
     private let end: End
 
-    /// Starts a program; each line that it writes goes to `output`, on a queue of the process's own.
+    /// Starts a program; each line that it writes goes to `output`, on a thread of the process's own.
     ///
     /// - Throws: `StartError`.
     package init(_ command: Command, output: @escaping @Sendable (String) -> Void) throws {
@@ -125,19 +124,26 @@ package final class ChildProcess: Sendable {
         return await end.wait()
     }
 
+    /// Reads on a thread of its own: a program's output ends with the program, and one thread each is little.
     private static func readLines(from descriptor: Int32, _ output: @escaping @Sendable (String) -> Void) {
-        let queue = DispatchQueue(label: "martlet.child-output")
-        let source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: queue)
-        let lines = LineBuffer()
-        source.setEventHandler {
-            var bytes = [UInt8](repeating: 0, count: 16_384)
-            let count = read(descriptor, &bytes, bytes.count)
-            if count < 0, errno == EINTR || errno == EAGAIN { return }
-            lines.append(bytes.prefix(max(0, count)), isLast: count <= 0).forEach(output)
-            if count <= 0 { source.cancel() }
-        }
-        source.setCancelHandler { close(descriptor) }
-        source.resume()
+        let lines = Unmanaged.passRetained(LineBuffer(output: output))
+        let failure = martlet_read_all(
+            descriptor,
+            { context, bytes, count in
+                guard let context else { return }
+                let lines = Unmanaged<LineBuffer>.fromOpaque(context)
+                guard count > 0, let bytes else {
+                    lines.takeUnretainedValue().finish()
+                    return lines.release()
+                }
+                lines.takeUnretainedValue().append(UnsafeBufferPointer(start: bytes, count: count))
+            },
+            lines.toOpaque()
+        )
+        guard failure != 0 else { return }
+        lines.release()
+        close(descriptor)
+        output("its output can't be read: \(String(cString: strerror(failure)))")
     }
 }
 
@@ -198,23 +204,33 @@ private final class End: Sendable {
 
 /// Cuts bytes into lines.
 ///
-/// Used on one queue only.
+/// Used on one thread only.
 private final class LineBuffer: @unchecked Sendable {
+    // Only the reading thread touches the partial line.
     private static let longestLine = 64 << 10
+    private let output: @Sendable (String) -> Void
     private var partial: [UInt8] = []
 
-    func append(_ bytes: ArraySlice<UInt8>, isLast: Bool) -> [String] {
-        var lines: [String] = []
+    init(output: @escaping @Sendable (String) -> Void) { self.output = output }
+
+    func append(_ bytes: UnsafeBufferPointer<UInt8>) {
         for byte in bytes {
-            if byte == UInt8(ascii: "\n") || partial.count >= Self.longestLine {
-                lines.append(String(decoding: partial, as: UTF8.self))
-                partial.removeAll(keepingCapacity: true)
-                if byte == UInt8(ascii: "\n") { continue }
+            if byte == UInt8(ascii: "\n") {
+                flush()
+            } else {
+                partial.append(byte)
+                if partial.count >= Self.longestLine { flush() }
             }
-            partial.append(byte)
         }
-        if isLast, !partial.isEmpty { lines.append(String(decoding: partial, as: UTF8.self)) }
-        return lines
+    }
+
+    func finish() {
+        if !partial.isEmpty { flush() }
+    }
+
+    private func flush() {
+        output(String(decoding: partial, as: UTF8.self))
+        partial.removeAll(keepingCapacity: true)
     }
 }
 

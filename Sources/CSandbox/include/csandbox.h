@@ -3,6 +3,7 @@
 #ifndef CSANDBOX_H
 #define CSANDBOX_H
 
+#include <sys/epoll.h>
 #include <stdint.h>
 #include <sys/types.h>
 

@@ -25,6 +25,12 @@ bool martlet_child_signal(martlet_child *child, int number, bool group);
 /// Gives the memory back. Only after `exited` was called.
 void martlet_child_free(martlet_child *child);
 
+/// Reads a descriptor to its end on a thread of its own, closes it, and hands over what came, at last nothing.
+///
+/// The bytes belong to the caller of `received` only during the call. 0, or errno; then nothing was taken or closed.
+int martlet_read_all(int descriptor, void (*received)(void *context, const unsigned char *bytes, long count),
+                     void *context);
+
 /// Makes a pipe whose ends no child inherits. 0, or errno.
 int martlet_pipe(int ends[2]);
 
