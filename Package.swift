@@ -159,6 +159,7 @@ let cli: [Target] = [
         swiftSettings: strict
     ),
     .testTarget(name: "CLITests", dependencies: ["CLI", "Control", "ControlClient"], swiftSettings: strict),
+    .testTarget(name: "IntegrationTests", dependencies: ["CLI"], swiftSettings: strict),
 ]
 
 // Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.

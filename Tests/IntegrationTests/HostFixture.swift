@@ -1,0 +1,162 @@
+import Foundation
+import Glibc
+
+/// A host of its own.
+///
+/// The real program on a free port with its state in a temporary folder, used as a person
+/// would use it. The program and all that it started are gone at the end.
+final class HostFixture: Sendable {
+    struct Output: Sendable {
+        var status: Int32
+        var output: String
+        var errors: String
+    }
+
+    let folder: URL
+    private let process: LockedProcess
+
+    static let source = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    private static let program = Bundle.main.executableURL.map { $0.deletingLastPathComponent() }
+        .map { $0.appending(path: "martlet") }
+
+    static func with(_ body: @Sendable (HostFixture) async throws -> Void) async throws {
+        let folder = URL(filePath: "/tmp/martlet-it-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let fixture = HostFixture(folder: folder)
+        do {
+            try await fixture.start()
+            try await body(fixture)
+        } catch {
+            await fixture.end()
+            throw error
+        }
+        await fixture.end()
+    }
+
+    private init(folder: URL) {
+        self.folder = folder
+        process = LockedProcess()
+    }
+
+    /// Starts the host, or starts it again, and waits until it is ready.
+    func start(_ arguments: String...) async throws {
+        let log = folder.appending(path: "up.log")
+        try Data().write(to: log)
+        try process.start(
+            try Self.executable(),
+            ["up", "--port", "0", "--data", folder.appending(path: "data").path, "--sleep-after", "1h"]
+                + arguments,
+            environment: environment,
+            output: log
+        )
+        for _ in 0..<600 {
+            let text = try String(contentsOf: log, encoding: .utf8)
+            if text.contains("Ready:") { return }
+            if !process.isRunning { throw Failure("martlet up ended: \(text)") }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        throw Failure("martlet up was not ready in 60 s: \(try String(contentsOf: log, encoding: .utf8))")
+    }
+
+    /// Ends the host as the system would: at once and without a word.
+    func kill() async { await process.end(SIGKILL) }
+
+    /// Ends the host as an operator would.
+    ///
+    /// - Returns: Its exit status.
+    @discardableResult
+    func stop() async -> Int32 { await process.end(SIGTERM) }
+
+    /// What the host has printed since its last start.
+    var log: String { (try? String(contentsOf: folder.appending(path: "up.log"), encoding: .utf8)) ?? "" }
+
+    /// Runs a command of the program.
+    func martlet(_ arguments: String..., input: String? = nil) async throws -> Output {
+        let executable = try Self.executable()
+        return try await run(executable, arguments, input: input)
+    }
+
+    /// Makes a request to an app, or to the API where there is none, with curl.
+    func request(_ app: String?, _ path: String, _ arguments: String...) async throws -> Output {
+        let host = app.map { "\($0).localhost" } ?? "127.0.0.1"
+        let url = "http://127.0.0.1:\(try port)\(path)"
+        return try await run(
+            URL(filePath: "/usr/bin/env"),
+            [
+                "curl", "-sS", "--max-time", "60", "--noproxy", "*", "-w", "\n%{http_code}", "-H",
+                "Host: \(host)",
+            ]
+                + arguments + [url]
+        )
+    }
+
+    var port: Int {
+        get throws {
+            let data = try Data(contentsOf: folder.appending(path: "config.json"))
+            let object = try JSONSerialization.jsonObject(with: data) as? [String: String]
+            guard let port = object?["api"].flatMap(URL.init(string:))?.port else { throw Failure("no port") }
+            return port
+        }
+    }
+
+    private var environment: [String: String] {
+        [
+            "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder.path,
+            "MARTLET_CONFIG": folder.appending(path: "config.json").path, "TERM": "dumb",
+            "SWIFT_BACKTRACE": "enable=yes,color=no,interactive=no",
+        ]
+    }
+
+    func run(_ program: URL, _ arguments: [String], input: String? = nil) async throws -> Output {
+        let environment = environment
+        // Waiting for a process blocks its thread, so it is one of its own.
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(
+                    with: Result {
+                        let process = Process()
+                        process.executableURL = program
+                        process.arguments = arguments
+                        process.environment = environment
+                        process.currentDirectoryURL = Self.source
+                        let output = self.folder.appending(path: "out-\(UUID().uuidString)")
+                        let errors = self.folder.appending(path: "err-\(UUID().uuidString)")
+                        try Data().write(to: output)
+                        try Data().write(to: errors)
+                        process.standardOutput = try FileHandle(forWritingTo: output)
+                        process.standardError = try FileHandle(forWritingTo: errors)
+                        let pipe = Pipe()
+                        process.standardInput = pipe
+                        try process.run()
+                        if let input { try pipe.fileHandleForWriting.write(contentsOf: Data(input.utf8)) }
+                        try pipe.fileHandleForWriting.close()
+                        process.waitUntilExit()
+                        return Output(
+                            status: process.terminationStatus,
+                            output: try String(contentsOf: output, encoding: .utf8),
+                            errors: try String(contentsOf: errors, encoding: .utf8)
+                        )
+                    }
+                )
+            }
+        }
+    }
+
+    private func end() async {
+        await process.end(SIGTERM)
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private static func executable() throws -> URL {
+        guard let program, FileManager.default.isExecutableFile(atPath: program.path) else {
+            throw Failure("martlet is not beside the tests; build it first")
+        }
+        return program
+    }
+}
+
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
