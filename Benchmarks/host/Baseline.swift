@@ -81,7 +81,8 @@ struct Baseline: Sendable {
         do { try process.run() } catch { return nil }
         let isAnswered = Client.first(unix: socket, deadline: .seconds(20))
         let time = (ContinuousClock.now - begin) / .milliseconds(1)
-        process.terminate()
+        // A child of Foundation's inherits the signals that its thread blocks, so SIGTERM may not reach it.
+        kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
         return isAnswered ? time : nil
     }

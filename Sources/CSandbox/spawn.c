@@ -26,6 +26,7 @@ enum { STACK_BYTES = 64 * 1024 };
 typedef struct {
     const csandbox_child *child;
     sigset_t mask;
+    pid_t parent;
     int error;
     int step;
 } start;
@@ -49,6 +50,10 @@ static int run(void *argument) {
         if (number != SIGKILL && number != SIGSTOP) sigaction(number, &action, NULL);
     }
     setsid();
+    // The child ends with the thread that starts it. bubblewrap asks for the same, but a daemon that is killed before
+    // bubblewrap does so would leave it behind.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != start->parent) return stop_at(start, CSANDBOX_STEP_CLONE);
     for (int index = 0; index < child->group_count; index++) {
         if (write(child->groups[index], "0", 1) != 1) return stop_at(start, CSANDBOX_STEP_GROUP);
     }
@@ -93,7 +98,7 @@ pid_t csandbox_spawn(const csandbox_child *child, int *pidfd, int *step) {
         *step = CSANDBOX_STEP_CLONE;
         return -errno;
     }
-    start start = {.child = child};
+    start start = {.child = child, .parent = getpid()};
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &start.mask);
