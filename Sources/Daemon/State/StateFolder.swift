@@ -45,12 +45,23 @@ package struct StateFolder: Sendable {
     package func cache(_ app: String, _ version: String) -> String { self.app(app) + "/cache/" + version }
     package func log(_ app: String) -> String { self.app(app) + "/log" }
 
+    /// Takes the lock, which a child of a daemon that was just killed may hold for as long as it takes to start.
+    private func takeLock() throws -> Int32 {
+        let attempts = 40
+        for _ in 1..<attempts {
+            let lock = csandbox_lock_file(path + "/lock")
+            if lock != -EWOULDBLOCK { return try SystemError.check(lock, "lock \(path)") }
+            usleep(50_000)
+        }
+        return try SystemError.check(csandbox_lock_file(path + "/lock"), "lock \(path)")
+    }
+
     /// Makes the folders and takes the lock, which lasts as long as the returned descriptor is open.
     ///
     /// - Throws: ``SystemError``; with `EWOULDBLOCK` when another daemon uses the folder.
     package func open() throws -> Int32 {
         try Self.make(path, mode: 0o711)
-        let lock = try SystemError.check(csandbox_lock_file(path + "/lock"), "lock \(path)")
+        let lock = try takeLock()
         do {
             // What was not complete when the last daemon ended is done again by whoever wanted it.
             try? FileManager.default.removeItem(atPath: staging)
