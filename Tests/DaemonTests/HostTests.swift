@@ -107,6 +107,10 @@ import Testing
             try await host.daemon.setEnvironment([secret], of: app)
             #expect(try await host.daemon.environment(of: app).first?.value == nil)
             _ = try? await host.send("GET", "/exit", to: "odd")
+            // Until its end is noticed, a request can still be caught in the dying worker.
+            try await HostFixture.wait("the end is noticed") {
+                try await host.daemon.application(app).lastError != nil
+            }
             #expect(try await host.send("GET", "/env", to: "odd").body == "s3cret-value")
             let state = FileManager.default.contents(atPath: host.folder.path + "/state/state.db") ?? Data()
             #expect(!state.contains(Data("s3cret-value".utf8)))
