@@ -5,7 +5,7 @@ public struct ProxyConfiguration: Sendable {
     /// Where clients connect.
     ///
     /// At least one, unless connections are only handed over with
-    /// ``ProxyServer/adopt(descriptor:client:port:isSecure:)``.
+    /// ``ProxyServer/adopt(descriptor:client:port:isSecure:peers:)``.
     public var listeners: [Listener]
     /// Threads, each with its own connections.
     ///
@@ -33,6 +33,9 @@ public struct ProxyConfiguration: Sendable {
         ///
         /// Unsafe where others can connect.
         public var trustsForwardedFields = false
+        /// Clients are proxies of this group: a request without its secret is refused with 401, and what a peer says
+        /// of the client in X-Forwarded-For, -Host, -Proto and Forwarded is passed on as it is.
+        public var peers: PeerGroup?
 
         public init(address: String = "127.0.0.1", port: UInt16 = 0) {
             self.address = address
@@ -57,6 +60,8 @@ public struct ProxyConfiguration: Sendable {
         public var idleUpstreamConnections = 64
         /// A body that is dropped, because it is not wanted any more, to keep the connection.
         public var discardedBodyBytes = 256 * 1024
+        /// How often one request is sent to another upstream, or the same again, because one failed it.
+        public var retries = 3
 
         public init() {}
     }

@@ -145,12 +145,27 @@ public final class ProxyServer: Sendable {
     /// Takes over a connection that was accepted elsewhere, for example by TLS in front of it.
     ///
     /// The descriptor belongs to the proxy from then on.
-    public func adopt(descriptor: Int32, client: String, port: UInt16, isSecure: Bool) {
+    ///
+    /// `peers`: the client must be a proxy of this group.
+    public func adopt(
+        descriptor: Int32,
+        client: String,
+        port: UInt16,
+        isSecure: Bool,
+        peers: PeerGroup? = nil
+    ) {
         let loop = state.withLock { state in
             state.nextLoop = (state.nextLoop + 1) % loops.count
             return loops[state.nextLoop]
         }
-        loop.mailbox.send(.adopt(descriptor: descriptor, client: client, port: port, isSecure: isSecure))
+        let connection = AdoptedConnection(
+            descriptor: descriptor,
+            client: client,
+            port: port,
+            isSecure: isSecure,
+            peers: peers
+        )
+        loop.mailbox.send(.adopt(connection))
     }
 
     /// The proxy's numbers at this moment.

@@ -105,6 +105,9 @@ struct ExchangeMachine {
 
     mutating func answerBytesArrived() { hasAnswerBytes = true }
 
+    /// Not a byte of an answer has come.
+    var isUnanswered: Bool { !hasAnswerBytes }
+
     mutating func answerHead(_ head: AnswerHead) -> AnswerAction {
         if head.status == 101 {
             guard asksForUpgrade, head.upgradeLine >= 0, head.hasUpgrade, request == .sent else {

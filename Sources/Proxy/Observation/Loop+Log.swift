@@ -19,7 +19,11 @@ extension Loop {
                 }
             }
             line.put("\",\"client\":\"")
-            HeadWriter.putAddress(front, into: &line)
+            if exchange.clientCount > 0 {
+                line.put(json: exchange.raw + Int(exchange.clientStart), Int(exchange.clientCount))
+            } else {
+                HeadWriter.putAddress(front, into: &line)
+            }
             line.put("\",\"method\":\"")
             line.put(exchange.raw + Int(exchange.methodStart), Int(exchange.methodCount))
             line.put("\",\"host\":\"")

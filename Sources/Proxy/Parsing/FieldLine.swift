@@ -22,6 +22,10 @@ enum FieldKind: UInt8 {
     /// Other names by which programs believe to know the client: X-Real-IP, X-Forwarded-Port, …
     case forwardedOther
     case requestID
+    /// Headers of a ``PeerGroup``.
+    case peerAuthorization
+    case peerHops
+    case peerGeneration
 }
 
 /// One header line of a head, by the positions of its parts in the bytes of the head.

@@ -29,6 +29,9 @@ public enum Refusal: UInt8, Sendable, CaseIterable {
     case headTimeout
     case bodyTimeout
     case malformedProxyHeader
+    /// On a listener for peers: without the group's secret.
+    case peerUnauthenticated
+    case malformedPeerField
 
     /// The status of the answer.
     public var status: Int {
@@ -40,6 +43,7 @@ public enum Refusal: UInt8, Sendable, CaseIterable {
         case .headTooLarge, .tooManyFields: 431
         case .bodyTooLarge: 413
         case .headTimeout, .bodyTimeout: 408
+        case .peerUnauthenticated: 401
         default: 400
         }
     }
@@ -76,6 +80,8 @@ public enum Refusal: UInt8, Sendable, CaseIterable {
         case .headTimeout: "head_timeout"
         case .bodyTimeout: "body_timeout"
         case .malformedProxyHeader: "malformed_proxy_header"
+        case .peerUnauthenticated: "peer_unauthenticated"
+        case .malformedPeerField: "malformed_peer_field"
         }
     }
 
@@ -114,6 +120,9 @@ public enum Refusal: UInt8, Sendable, CaseIterable {
         case .headTimeout: "The request's head did not arrive in time."
         case .bodyTimeout: "The request's body did not arrive in time."
         case .malformedProxyHeader: "The connection did not begin with a PROXY protocol v2 header."
+        case .peerUnauthenticated:
+            "This address is for the hosts of the cluster: the request lacks their secret. Use the public address."
+        case .malformedPeerField: "Peer-Hops or Peer-Generation is not a number."
         }
     }
 }

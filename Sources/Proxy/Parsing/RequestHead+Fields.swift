@@ -23,6 +23,7 @@ extension RequestHead {
             if isWord(name, "x-real-ip") {
                 line.pointee.kind = .forwardedOther; line.pointee.isDropped = true
             }
+            if isWord(name, "peer-hops") { line.pointee.kind = .peerHops; line.pointee.isDropped = true }
         case 10:
             if isWord(name, "connection") { takeConnection(bytes, line) }
             if isWord(name, "keep-alive") { line.pointee.kind = .keepAlive; line.pointee.isDropped = true }
@@ -37,6 +38,8 @@ extension RequestHead {
         case 15:
             if isWord(name, "x-forwarded-for") {
                 line.pointee.kind = .forwardedFor; line.pointee.isDropped = true
+            } else if isWord(name, "peer-generation") {
+                line.pointee.kind = .peerGeneration; line.pointee.isDropped = true
             }
         case 16:
             if isWord(name, "x-forwarded-") {
@@ -60,6 +63,9 @@ extension RequestHead {
         case 18, 19, 20:
             if isWord(name, "x-forwarded-") {
                 line.pointee.kind = .forwardedOther
+                line.pointee.isDropped = true
+            } else if line.pointee.nameEnd &- line.pointee.start == 18, isWord(name, "peer-authorization") {
+                line.pointee.kind = .peerAuthorization
                 line.pointee.isDropped = true
             }
         default: break

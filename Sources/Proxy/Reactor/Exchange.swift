@@ -50,6 +50,11 @@ final class Exchange {
     var hostCount: Int32 = 0
     var requestIDStart: Int32 = 0
     var requestIDCount: Int32 = 0
+    /// The client's address, where a peer told it.
+    var clientStart: Int32 = 0
+    var clientCount: Int32 = 0
+    /// The generation that the peer told.
+    var peerGeneration = 0
 
     /// The request's head and the beginning of its body, as they came.
     private(set) var raw: MutableBytes
@@ -104,10 +109,22 @@ final class Exchange {
         hostStart = Int32(truncatingIfNeeded: head.hostStart)
         hostCount = Int32(truncatingIfNeeded: head.hostEnd &- head.hostStart)
         requestIDCount = 0
+        clientCount = 0
         if head.requestIDLine >= 0 {
             let line = table.lines[head.requestIDLine]
             requestIDStart = line.valueStart
             requestIDCount = line.valueEnd &- line.valueStart
+        }
+    }
+
+    /// Notes what a peer tells of the client and of itself.
+    func notePeer(_ head: RequestHead, _ bytes: Bytes, _ table: FieldTable) {
+        peerGeneration = head.peerNumber(.peerGeneration, bytes, table) ?? 0
+        for index in 0..<head.fieldCount where table.lines[index].kind == .forwardedFor {
+            let line = table.lines[index]
+            clientStart = line.valueStart
+            clientCount = min(line.valueEnd &- line.valueStart, 256)
+            return
         }
     }
 

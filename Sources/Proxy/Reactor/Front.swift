@@ -41,6 +41,8 @@ final class Front {
     var isTCP = true
     var isSecure: Bool
     let trustsForwardedFields: Bool
+    /// Set where the client must be a proxy of the group.
+    let peers: PeerGroup?
     /// Milliseconds on the loop's clock.
     var deadline: UInt64 = 0
     @exclusivity(unchecked) var input = Stash()
@@ -58,6 +60,8 @@ final class Front {
     var heldSince: UInt64 = 0
     /// Until when a head must be complete; 0 when none has begun.
     var headDeadline: UInt64 = 0
+    /// How often the request has been sent anew because an upstream failed it.
+    var retries: UInt16 = 0
 
     init(
         descriptor: Int32,
@@ -65,7 +69,8 @@ final class Front {
         phase: Phase,
         port: UInt16,
         isSecure: Bool,
-        trustsForwardedFields: Bool
+        trustsForwardedFields: Bool,
+        peers: PeerGroup?
     ) {
         self.descriptor = descriptor
         self.generation = generation
@@ -73,6 +78,7 @@ final class Front {
         self.port = port
         self.isSecure = isSecure
         self.trustsForwardedFields = trustsForwardedFields
+        self.peers = peers
     }
 
     deinit {

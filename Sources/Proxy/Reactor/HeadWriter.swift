@@ -4,7 +4,7 @@ import Glibc
 enum HeadWriter {
     /// Room that is needed beside the head that came in: our own lines, and what is repeated in them.
     static func room(forHead length: Int, upstream: Upstream) -> Int {
-        length * 3 + upstream.addedFields.count + 1024
+        length * 3 + upstream.addedFields.count + PeerGroup.lineBytes + 1024
     }
 
     /// Request line with the path alone, Host first, then the client's lines that are not dropped, in runs as they
@@ -17,6 +17,7 @@ enum HeadWriter {
         front: Front,
         upstream: Upstream,
         requestID: (UInt64, UInt64),
+        hops: Int,
         into writer: inout ByteWriter
     ) {
         writer.put(bytes + head.start, head.methodEnd &- head.start &+ 1)
@@ -29,7 +30,9 @@ enum HeadWriter {
         writer.put(bytes + head.hostStart, head.hostEnd &- head.hostStart)
         writer.put("\r\n")
         putKeptLines(bytes, table, head.fieldCount, end: head.length &- 2, into: &writer)
-        if front.trustsForwardedFields {
+        if front.peers != nil {
+            writeTold(head, bytes, table, front: front, into: &writer)
+        } else if front.trustsForwardedFields {
             writeTrusted(head, bytes, table, front: front, into: &writer)
         } else {
             writeForwarded(head, bytes, front: front, into: &writer)
@@ -53,6 +56,7 @@ enum HeadWriter {
                 if let base = added.baseAddress { writer.put(base, added.count) }
             }
         }
+        if let peers = upstream.peers { peers.putLines(hops: hops &+ 1, into: &writer) }
         writer.put("\r\n")
     }
 
@@ -123,6 +127,29 @@ enum HeadWriter {
         putValues(of: .forwarded, bytes, table, head.fieldCount, into: &writer)
         putForwardedElement(front, bytes + head.hostStart, head.hostEnd - head.hostStart, into: &writer)
         writer.put("\r\n")
+    }
+
+    /// From a peer: what it says of the client stays as it is, so that an app cannot tell by how many hosts a request
+    /// came.
+    private static func writeTold(
+        _ head: RequestHead,
+        _ bytes: Bytes,
+        _ table: FieldTable,
+        front: Front,
+        into writer: inout ByteWriter
+    ) {
+        var isTold = false
+        for index in 0..<head.fieldCount {
+            let line = table.lines[index]
+            switch line.kind {
+            case .forwardedFor: isTold = true
+            case .forwarded, .forwardedHost, .forwardedProto: break
+            default: continue
+            }
+            writer.put(bytes + Int(line.start), Int(line.valueEnd - line.start))
+            writer.put("\r\n")
+        }
+        if !isTold { writeForwarded(head, bytes, front: front, into: &writer) }
     }
 
     /// RFC 7239: an IPv6 address is quoted and in brackets; a host is quoted because it may have a colon.
@@ -214,11 +241,13 @@ enum HeadWriter {
         _ bytes: Bytes,
         _ table: FieldTable,
         connection: AnswerConnection,
+        peerGeneration: Int,
         into writer: inout ByteWriter
     ) {
         writer.put("HTTP/1.1")
         writer.put(bytes + 8, head.statusLineEnd + 2 - 8)
         putKeptLines(bytes, table, head.fieldCount, end: head.length - 2, into: &writer)
+        if peerGeneration > 0 { PeerGroup.putGeneration(peerGeneration, into: &writer) }
         switch connection {
         case .keep: break
         case .close: writer.put("Connection: close\r\n")

@@ -29,7 +29,8 @@ extension Loop {
                 phase: listener.configuration.expectsProxyProtocol ? .preamble : .head,
                 port: port,
                 isSecure: false,
-                trustsForwardedFields: listener.configuration.trustsForwardedFields
+                trustsForwardedFields: listener.configuration.trustsForwardedFields,
+                peers: listener.configuration.peers
             )
             withUnsafePointer(to: &text) {
                 $0.withMemoryRebound(to: UInt8.self, capacity: Int(CPROXY_ADDRESS_TEXT)) {
@@ -61,19 +62,21 @@ extension Loop {
         if let oldest { closeFront(oldest) }
     }
 
-    func adopt(descriptor: Int32, client: String, port: UInt16, isSecure: Bool) {
+    func adopt(_ connection: AdoptedConnection) {
+        let descriptor = connection.descriptor
         guard !isDraining, cproxy_set_nonblocking(descriptor) >= 0 else { return cproxy_close(descriptor) }
         let front = Front(
             descriptor: descriptor,
             generation: makeGeneration(),
             phase: .head,
-            port: port,
-            isSecure: isSecure,
-            trustsForwardedFields: false
+            port: connection.port,
+            isSecure: connection.isSecure,
+            trustsForwardedFields: false,
+            peers: connection.peers
         )
         front.isTCP = false
         front.watchesOutput = false
-        var client = client
+        var client = connection.client
         client.withUTF8 { address in
             if let base = address.baseAddress { front.setAddress(base, min(address.count, 64)) }
         }

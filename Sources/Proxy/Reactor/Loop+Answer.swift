@@ -59,6 +59,12 @@ extension Loop {
                 return fail(front, exchange, .malformedAnswer)
             case .complete: break
             }
+            if let peers = back.pool.upstream.peers {
+                let failure = takePeerLines(peers, back.pool.upstream, answer, bytes)
+                if let failure { return fail(front, exchange, failure) }
+            } else if front.peers != nil {
+                dropPeerLines(answer, bytes)
+            }
             if answer.status >= 200, !hasPassed, let gate = back.pool.upstream.gate,
                 !passes(gate, exchange, front, stage: .head, status: answer.status, bytes, answer.fieldCount)
             {
@@ -73,7 +79,14 @@ extension Loop {
             case .inform(let isForwarded):
                 if isForwarded {
                     var writer = ByteWriter(output)
-                    HeadWriter.writeAnswer(answer, bytes, answerTable, connection: .keep, into: &writer)
+                    HeadWriter.writeAnswer(
+                        answer,
+                        bytes,
+                        answerTable,
+                        connection: .keep,
+                        peerGeneration: 0,
+                        into: &writer
+                    )
                     guard send(front, output, writer.count) else { return clientLeft(front) }
                 }
                 start += answer.length
@@ -105,12 +118,20 @@ extension Loop {
         if exchange.machine.decodesChunks { dropCoding(answer.fieldCount) }
         let isAlive: Bool
         let taken: Int
-        if connection == .keep && HeadWriter.isUnchanged(answer, answerTable) {
+        let generation = generationToTell(front, exchange)
+        if connection == .keep && generation == 0 && HeadWriter.isUnchanged(answer, answerTable) {
             taken = exchange.machine.answerBody.take(bytes + bodyStart, available)
             isAlive = send(front, bytes, bodyStart &+ taken)
         } else {
             var writer = ByteWriter(output)
-            HeadWriter.writeAnswer(answer, bytes, answerTable, connection: connection, into: &writer)
+            HeadWriter.writeAnswer(
+                answer,
+                bytes,
+                answerTable,
+                connection: connection,
+                peerGeneration: generation,
+                into: &writer
+            )
             if exchange.machine.decodesChunks {
                 var produced = 0
                 taken = exchange.machine.answerBody.decode(

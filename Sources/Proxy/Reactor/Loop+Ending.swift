@@ -20,6 +20,7 @@ extension Loop {
         exchange.startedAt = front.heldSince != 0 ? front.heldSince : now
         exchange.requestID = makeRequestID()
         exchange.note(head.pointee, requestTable)
+        if front.peers != nil { exchange.notePeer(head.pointee, input, requestTable) }
         // For the log, also where the request does not go to an upstream.
         exchange.keep(input, head.pointee.length)
         return exchange
@@ -143,6 +144,7 @@ extension Loop {
             writer.put("X-Request-Id: ")
             exchange.putRequestID(into: &writer)
             writer.put("\r\n")
+            if front.peers != nil { putPeerLines(front, exchange, into: &writer) }
         }
         if !keeps {
             writer.put("Connection: close\r\n")
@@ -205,17 +207,36 @@ extension Loop {
         switch decision {
         case .answer: answer(front, exchange, Refusals.answer(failure), keepsClient: true)
         case .respond(let ready): answer(front, exchange, ready, keepsClient: true)
-        case .hold(let app):
-            let canWait = failure == .refused || failure == .overloaded || failure == .connectTimeout
-            guard canWait, exchange.machine.isReplayable else {
+        case .retry:
+            guard mayRepeat(exchange, front, failure), Int(front.retries) < settings.limits.retries else {
                 return answer(front, exchange, Refusals.answer(failure), keepsClient: true)
             }
+            front.retries &+= 1
+            exchange.outcome = nil
+            exchange.cell?.add(.retried)
+            takeAgain(exchange, front)
+            enqueue(front)
+        case .hold(let app):
+            guard mayRepeat(exchange, front, failure) else {
+                return answer(front, exchange, Refusals.answer(failure), keepsClient: true)
+            }
+            if !failure.leftRequestUntouched { front.retries &+= 1 }
             takeAgain(exchange, front)
             front.heldSince = exchange.startedAt
             if exchange.isCounted { settle(exchange, .upstreamFailed(failure)) }
             endExchange(exchange)
             park(front, app)
         }
+    }
+
+    /// Whether the request may be sent a second time.
+    ///
+    /// After an upstream that ended while it handled the request only once: it may be the request that ends it.
+    private func mayRepeat(_ exchange: Exchange, _ front: Front, _ failure: UpstreamFailure) -> Bool {
+        guard exchange.machine.isReplayable else { return false }
+        if failure.leftRequestUntouched { return true }
+        return failure == .closedBeforeAnswer && exchange.machine.isIdempotent
+            && exchange.machine.isUnanswered && front.retries == 0
     }
 
     private func ask(
@@ -309,6 +330,7 @@ extension Loop {
         front.needsMore = false
         front.heldUntil = 0
         front.heldSince = 0
+        front.retries = 0
         setDeadline(front, after: settings.idleTime)
         if front.isReadable || !front.input.isEmpty { enqueue(front) }
     }
@@ -348,7 +370,7 @@ enum Refusals {
             status: $0.status,
             code: "\($0.code)",
             message: "\($0.message)",
-            retryAfterSeconds: $0.status == 503 ? 1 : nil
+            retryAfterSeconds: $0.retryAfter ? 1 : nil
         )
     }
 

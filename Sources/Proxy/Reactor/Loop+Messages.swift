@@ -5,8 +5,7 @@ extension Loop {
     func handle(_ message: LoopMessage) {
         switch message {
         case .route(let router): routes = Routes(router)
-        case .adopt(let descriptor, let client, let port, let isSecure):
-            adopt(descriptor: descriptor, client: client, port: port, isSecure: isSecure)
+        case .adopt(let connection): adopt(connection)
         case .retryHeld(let app): retryHeld(app)
         case .refuseHeld(let app, let ready): refuseHeld(app, with: ready)
         case .closeIdle(let upstream): closeIdle(upstream)

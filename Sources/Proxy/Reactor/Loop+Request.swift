@@ -145,12 +145,18 @@ extension Loop {
     /// A complete head is at the beginning of `input`, and described by `head` and `requestTable`.
     private func takeRequest(_ front: Front, _ count: Int) {
         front.requests &+= 1
+        if let peers = front.peers, let refusal = refusal(of: peers, input) {
+            return refuse(front, front.exchange, refusal)
+        }
         let request = makeRequest(front, input)
         let decision = routes.route(request)
         switch decision {
         case .forward(let upstream): forward(front, count, upstream)
         case .hold(let app): hold(front, count, app)
         case .respond(let ready, let app): respond(front, count, ready, app)
+        case .misdirected(let app):
+            guard let exchange = beginUnforwarded(front, count, app) else { return }
+            fail(front, exchange, .misdirected)
         case .unknown:
             shared.unknownNames.add(1, ordering: .relaxed)
             let name = text(self.name, 0, nameCount)
@@ -196,12 +202,18 @@ extension Loop {
         _ app: App?,
         outcome: RequestSummary.Outcome? = nil
     ) {
-        let exchange = begin(front, count, app.map(cell))
+        guard let exchange = beginUnforwarded(front, count, app) else { return }
         exchange.outcome = outcome
-        guard var rest = takeBodyStart(front, exchange, count) else { return }
+        answer(front, exchange, ready, keepsClient: true)
+    }
+
+    /// Takes a request that goes to no upstream; nil after it was refused.
+    private func beginUnforwarded(_ front: Front, _ count: Int, _ app: App?) -> Exchange? {
+        let exchange = begin(front, count, app.map(cell))
+        guard var rest = takeBodyStart(front, exchange, count) else { return nil }
         rest = max(rest, head.pointee.length)
         front.input.set(input + rest, count - rest)
-        answer(front, exchange, ready, keepsClient: true)
+        return exchange
     }
 
     /// Takes what has arrived of the request's body: where that ends, or nil after the request was refused.
@@ -230,6 +242,10 @@ extension Loop {
         exchange.machine.isReplayable = true
         exchange.pool = pool
         front.input.set(input + end, count - end)
+        let hops = peerHops(front, input)
+        if let peers = upstream.peers, hops >= peers.maximumHops {
+            return fail(front, exchange, .tooManyHops)
+        }
         if isOverLimit(exchange, upstream.app) { return fail(front, exchange, .tooManyRequests) }
         guard let back = takeBack(pool, exchange, front) else { return }
         exchange.back = back
@@ -245,6 +261,7 @@ extension Loop {
             front: front,
             upstream: upstream,
             requestID: exchange.requestID,
+            hops: hops,
             into: &writer
         )
         let start = head.pointee.length

@@ -21,7 +21,14 @@ extension Loop {
         app.running.subtract(1, ordering: .acquiringAndReleasing)
         exchange.cell?.add(.upgraded)
         var writer = ByteWriter(output)
-        HeadWriter.writeAnswer(answer, bytes, answerTable, connection: .upgrade, into: &writer)
+        HeadWriter.writeAnswer(
+            answer,
+            bytes,
+            answerTable,
+            connection: .upgrade,
+            peerGeneration: generationToTell(front, exchange),
+            into: &writer
+        )
         let rest = count - answer.length
         writer.put(bytes + answer.length, rest)
         exchange.bytesOut = rest

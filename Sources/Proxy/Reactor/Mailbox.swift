@@ -4,7 +4,7 @@ import Synchronization
 /// What other threads ask of a loop.
 enum LoopMessage: Sendable {
     case route(any Router)
-    case adopt(descriptor: Int32, client: String, port: UInt16, isSecure: Bool)
+    case adopt(AdoptedConnection)
     case retryHeld(App)
     case refuseHeld(App, ReadyAnswer)
     case closeIdle(Upstream)
@@ -16,6 +16,15 @@ enum LoopMessage: Sendable {
     case stop
     /// Answered when everything sent before has been done.
     case call(@Sendable () -> Void)
+}
+
+/// A connection that was accepted elsewhere.
+struct AdoptedConnection: Sendable {
+    let descriptor: Int32
+    let client: String
+    let port: UInt16
+    let isSecure: Bool
+    let peers: PeerGroup?
 }
 
 /// Messages for a loop, in order.
@@ -62,7 +71,7 @@ final class Mailbox: Sendable {
     private func refuse(_ message: LoopMessage) {
         switch message {
         case .call(let body), .whenDrained(let body): body()
-        case .adopt(let descriptor, _, _, _): cproxy_close(descriptor)
+        case .adopt(let connection): cproxy_close(connection.descriptor)
         default: break
         }
     }

@@ -73,6 +73,7 @@ func reasonPhrase(of status: Int) -> String {
     case 504: "Gateway Timeout"
     case 505: "HTTP Version Not Supported"
     case 507: "Insufficient Storage"
+    case 508: "Loop Detected"
     default: "Status \(status)"
     }
 }

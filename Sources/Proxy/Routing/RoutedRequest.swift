@@ -39,13 +39,33 @@ public struct RoutedRequest: ~Copyable {
         findField(named: name, bytes, table, head.pointee.fieldCount)
     }
 
-    /// The client's address in text: of the connection, or as the PROXY protocol said.
-    public var clientAddress: String { front.addressText }
+    /// The client's address in text: of the connection, or as the PROXY protocol or a peer said.
+    public var clientAddress: String {
+        guard front.peers != nil,
+            let told = findField(named: "X-Forwarded-For", bytes, table, head.pointee.fieldCount)
+        else { return front.addressText }
+        return told
+    }
 
     public var clientPort: UInt16 { front.port }
 
     /// Whether the client speaks TLS.
-    public var isSecure: Bool { front.isSecure }
+    public var isSecure: Bool {
+        guard front.peers != nil,
+            let told = findField(named: "X-Forwarded-Proto", bytes, table, head.pointee.fieldCount)
+        else { return front.isSecure }
+        return told == "https"
+    }
+
+    /// How many proxies of the listener's ``PeerGroup`` have sent the request on; 0 for a client's.
+    public var peerHops: Int {
+        front.peers == nil ? 0 : head.pointee.peerNumber(.peerHops, bytes, table) ?? 1
+    }
+
+    /// Which picture of the routes the peer used that sent the request; nil for a client's, and where it does not say.
+    public var peerGeneration: Int? {
+        front.peers == nil ? nil : head.pointee.peerNumber(.peerGeneration, bytes, table)
+    }
 
     /// Whether the client asks for a tunnel (WebSocket).
     public var asksForUpgrade: Bool { head.pointee.asksForUpgrade }

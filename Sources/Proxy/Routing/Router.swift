@@ -9,8 +9,11 @@ public protocol Router: Sendable {
 
     /// Called on a loop's thread when an upstream failed a request that could not be sent elsewhere.
     ///
-    /// The answer replaces the proxy's own; `.hold` is honoured when nothing of the request was answered and
-    /// all of it is at hand.
+    /// The answer replaces the proxy's own.
+    ///
+    /// `.hold` and `.retry` are honoured when all of the request is at hand, and either nothing of it has reached an
+    /// app (the failures `refused`, `overloaded`, `connectTimeout`, `misdirected`, `tooManyHops`) or, once,
+    /// when the upstream ended before it answered (`closedBeforeAnswer`) and the method is idempotent.
     func failed(
         _ failure: UpstreamFailure,
         of upstream: Upstream,
@@ -36,6 +39,11 @@ public enum RouteDecision: Sendable {
     case respond(ReadyAnswer, App?)
     /// No app has this name: 404.
     case unknown
+    /// The app is on another host, but this one does not know which: a peer that sent the request is told so and may
+    /// send it elsewhere, a client gets 503.
+    ///
+    /// Counted under the app if there is one.
+    case misdirected(App?)
 }
 
 /// What becomes of a request that an upstream failed.
@@ -43,8 +51,10 @@ public enum FailureDecision: Sendable {
     /// The proxy's own answer: 502, 503 or 504 with a JSON body.
     case answer
     case respond(ReadyAnswer)
-    /// Wait, as with ``RouteDecision/hold(_:)``, where the failure allows that: the upstream could not be reached.
+    /// Wait, as with ``RouteDecision/hold(_:)``, where the failure allows that.
     case hold(App)
+    /// Ask the router again at once, at most ``ProxyConfiguration/Limits/retries`` times for one request.
+    case retry
 }
 
 /// Told of every request of an app.

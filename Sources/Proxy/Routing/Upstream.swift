@@ -26,6 +26,9 @@ public final class Upstream: Sendable {
         public var hiddenAnswerFields: [String] = []
         /// Asked before any byte of an answer goes to the client.
         public var gate: (any AnswerGate)?
+        /// The upstream is a proxy of this group: requests carry its secret, the hop count and what is known of the
+        /// client.
+        public var peers: PeerGroup?
 
         public init() {}
     }
@@ -35,6 +38,7 @@ public final class Upstream: Sendable {
 
     let index: Int
     let gate: (any AnswerGate)?
+    let peers: PeerGroup?
     let addedFields: [UInt8]
     let hiddenRequestFields: [[UInt8]]
     let hiddenAnswerFields: [[UInt8]]
@@ -46,6 +50,7 @@ public final class Upstream: Sendable {
         self.address = address
         index = IndexPool.upstreams.take()
         gate = options.gate
+        peers = options.peers
         addedFields = options.addedFields.flatMap { renderField(name: $0.name, value: $0.value) }
         hiddenRequestFields = options.hiddenRequestFields.map { Array($0.lowercased().utf8) }
         hiddenAnswerFields = options.hiddenAnswerFields.map { Array($0.lowercased().utf8) }

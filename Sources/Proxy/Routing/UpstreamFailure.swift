@@ -16,13 +16,18 @@ public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
     /// The request was held for longer than the limit, or more were held than the limit.
     case heldTooLong
     case tooManyHeld
+    /// The request belongs elsewhere, but this proxy, or the peer that it was sent to, does not know where.
+    case misdirected
+    /// As many proxies of the group as may have sent the request on.
+    case tooManyHops
 
     /// The status of the answer that the client gets, where it has none yet.
     public var status: Int {
         switch self {
         case .refused, .closedBeforeAnswer, .closedInAnswer, .malformedAnswer: 502
         case .connectTimeout, .answerTimeout: 504
-        case .overloaded, .tooManyRequests, .heldTooLong, .tooManyHeld: 503
+        case .overloaded, .tooManyRequests, .heldTooLong, .tooManyHeld, .misdirected: 503
+        case .tooManyHops: 508
         }
     }
 
@@ -39,6 +44,8 @@ public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
         case .tooManyRequests: "too_many_requests_running"
         case .heldTooLong: "held_too_long"
         case .tooManyHeld: "too_many_held"
+        case .misdirected: "misdirected"
+        case .tooManyHops: "too_many_hops"
         }
     }
 
@@ -57,8 +64,19 @@ public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
         case .tooManyRequests: "The app already handles as many requests as its limit allows. Try again."
         case .heldTooLong: "The app did not become ready in time. Try again."
         case .tooManyHeld: "Too many requests are waiting for the app to become ready. Try again."
+        case .misdirected: "The app is on another host, and which one is not known at the moment. Try again."
+        case .tooManyHops:
+            "The hosts sent the request in a circle: they do not agree yet where the app is. Try again."
         }
     }
 
-    var retryAfter: Bool { status == 503 }
+    var retryAfter: Bool { status == 503 || status == 508 }
+
+    /// Nothing of the request has reached an app: to send it elsewhere is safe whatever its method.
+    var leftRequestUntouched: Bool {
+        switch self {
+        case .refused, .overloaded, .connectTimeout, .misdirected, .tooManyHops: true
+        default: false
+        }
+    }
 }

@@ -48,10 +48,28 @@ final class ProxyFixture: Sendable {
         router: ((App, String) -> any Router)? = nil,
         _ body: (ProxyFixture) async throws -> Void
     ) async throws {
+        try await withFolder { folder in
+            try await with(folder, limits, options, configure, router, body)
+        }
+    }
+
+    /// Runs `body` with a temporary folder for sockets.
+    static func withFolder(_ body: (String) async throws -> Void) async throws {
         var template = Array("/tmp/proxy-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw TestFailure("make a folder") }
         let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         defer { removeFolder(folder) }
+        try await body(folder)
+    }
+
+    private static func with(
+        _ folder: String,
+        _ limits: AppLimits,
+        _ options: Upstream.Options,
+        _ configure: (inout ProxyConfiguration) -> Void,
+        _ router: ((App, String) -> any Router)?,
+        _ body: (ProxyFixture) async throws -> Void
+    ) async throws {
         var configuration = ProxyConfiguration(listeners: [.init(address: "127.0.0.1", port: 0)])
         configure(&configuration)
         let app = App(name: "app", limits: limits)
