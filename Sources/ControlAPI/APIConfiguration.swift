@@ -23,6 +23,8 @@ public struct APIConfiguration: Sendable {
     public var protectsMetrics: Bool
     /// Between two signs of life on a log that is followed.
     public var heartbeat: Duration
+    /// The file of the dashboard, one page that needs no other; browsers get it at `/`.
+    public var dashboard: URL?
 
     public init(
         address: Address,
@@ -32,7 +34,8 @@ public struct APIConfiguration: Sendable {
         maximumDeployments: Int = 8,
         idleTimeout: Duration = .seconds(120),
         protectsMetrics: Bool = false,
-        heartbeat: Duration = .seconds(15)
+        heartbeat: Duration = .seconds(15),
+        dashboard: URL? = nil
     ) {
         self.address = address
         self.domain = domain
@@ -42,5 +45,6 @@ public struct APIConfiguration: Sendable {
         self.idleTimeout = idleTimeout
         self.protectsMetrics = protectsMetrics
         self.heartbeat = heartbeat
+        self.dashboard = dashboard
     }
 }

@@ -89,7 +89,8 @@ public struct ControlAPI: Service {
             domain: configuration.domain,
             version: version,
             health: health,
-            metrics: metrics
+            metrics: metrics,
+            dashboard: configuration.dashboard
         ).add(to: router)
         let group = router.group("v1")
         ApplicationRoutes(service: service).add(to: group)

@@ -19,6 +19,7 @@ struct APIFixture: Sendable {
         maximumDeployments: Int = 2,
         protectsMetrics: Bool = false,
         metrics: PrometheusRegistry? = PrometheusRegistry(),
+        dashboard: URL? = nil,
         _ body: @escaping @Sendable (APIFixture) async throws -> Result
     ) async throws -> Result {
         let folder = FileManager.default.temporaryDirectory.appending(
@@ -38,7 +39,8 @@ struct APIFixture: Sendable {
                 maximumUploadBytes: maximumUploadBytes,
                 maximumDeployments: maximumDeployments,
                 protectsMetrics: protectsMetrics,
-                heartbeat: .milliseconds(100)
+                heartbeat: .milliseconds(100),
+                dashboard: dashboard
             ),
             service: service,
             authenticator: SingleTokenAuthenticator(token: token, user: .local),
@@ -103,6 +105,37 @@ struct APIFixture: Sendable {
         )
         let status = Int(lines.removeLast()) ?? 0
         return (status, lines.joined(separator: "\n"))
+    }
+
+    /// Where the machine has one (Debian: chromium).
+    static let browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"].first {
+        FileManager.default.isExecutableFile(atPath: $0)
+    }
+
+    /// What a browser has made of a page a while after it opened.
+    func browse(_ path: String, with browser: String) async throws -> String {
+        let arguments = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
+            "--user-data-dir=\(folder.path)/browser", "--dump-dom", "\(endpoint)\(path)",
+        ]
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(with: Result { try Self.output(of: browser, arguments) })
+            }
+        }
+    }
+
+    private static func output(of program: String, _ arguments: [String]) throws -> String {
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = arguments
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let data = try output.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return String(decoding: data, as: UTF8.self)
     }
 
     /// Waits until a condition holds, for at most 30 s.

@@ -1,4 +1,5 @@
 import Control
+import Foundation
 import HTTPTypes
 import Hummingbird
 
@@ -8,6 +9,12 @@ struct OperationsRoutes {
     let version: String
     let health: @Sendable () async -> Health
     let metrics: PrometheusRegistry?
+    let dashboard: URL?
+
+    /// The page runs its own script and talks to this API, and nothing else may be in it or around it.
+    private static let dashboardPolicy =
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+        + "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 
     private struct About: Codable {
         var name = "martlet"
@@ -29,8 +36,10 @@ struct OperationsRoutes {
                 Response.plain(metrics.render(), type: "text/plain; version=0.0.4; charset=utf-8")
             }
         }
-        router.get("/") { _, _ in
-            Response.plain(
+        let dashboard = dashboard
+        router.get("/") { request, _ in
+            if let dashboard, request.prefersHTML { return try Self.page(dashboard) }
+            return Response.plain(
                 """
                 Martlet \(version) is running.
                 Apps answer at their own names, such as http://guestbook.\(domain)/ on this port.
@@ -44,5 +53,24 @@ struct OperationsRoutes {
         router.get("v1") { _, context in
             try Response.json(About(version: version, domain: domain, user: try context.requireUser()))
         }
+    }
+
+    private static func page(_ file: URL) throws -> Response {
+        let text: String
+        do {
+            text = try String(contentsOf: file, encoding: .utf8)
+        } catch {
+            throw MartletError(
+                .internal,
+                "the dashboard \(file.lastPathComponent) can not be read",
+                cause: error
+            )
+        }
+        var response = Response.plain(text, type: "text/html; charset=utf-8")
+        if let policy = HTTPField.Name("Content-Security-Policy") {
+            response.headers[policy] = dashboardPolicy
+        }
+        response.headers[.xContentTypeOptions] = "nosniff"
+        return response
     }
 }

@@ -62,11 +62,12 @@ struct Up: AsyncParsableCommand {
         MetricsSystem.bootstrap(metrics)
         let folder = try stateFolder()
         let token = try SecretFile.token(in: folder)
-        let host = try HostDaemon(try hostConfiguration(folder), logger: Logger(label: "martlet.host"))
+        let configuration = try hostConfiguration(folder)
+        let host = try HostDaemon(configuration, logger: Logger(label: "martlet.host"))
         let (ready, continuation) = AsyncStream<Int?>.makeStream()
         let address = apiAddress(folder)
         let api = ControlAPI(
-            configuration: try apiConfiguration(folder, address),
+            configuration: try apiConfiguration(folder, address, runtime: configuration.runtimeFolder),
             service: host,
             authenticator: SingleTokenAuthenticator(token: token, user: .local),
             version: Martlet.version,
@@ -134,6 +135,7 @@ struct Up: AsyncParsableCommand {
             """
             \(Terminal.styled("Martlet \(Martlet.version)", .bold)) is up.
               apps       http://<app>.\(domain)\(suffix)/
+              dashboard  \(endpoint)/
               API        \(endpoint)/v1
               token      \(folder.appending(path: "token").path) (for other commands in \(file.path))
               state      \(folder.path)
@@ -239,14 +241,16 @@ struct Up: AsyncParsableCommand {
 
     private func apiConfiguration(
         _ folder: URL,
-        _ address: APIConfiguration.Address
+        _ address: APIConfiguration.Address,
+        runtime: URL
     ) throws -> APIConfiguration {
         APIConfiguration(
             address: address,
             domain: domain,
             uploadsFolder: folder.appending(path: "uploads"),
             maximumUploadBytes: try bytes(maximumUpload, "--max-upload"),
-            protectsMetrics: listen != "127.0.0.1" && listen != "::1"
+            protectsMetrics: listen != "127.0.0.1" && listen != "::1",
+            dashboard: runtime.appending(path: "dashboard/index.html")
         )
     }
 
