@@ -96,7 +96,7 @@ let temporal: [Target] = [
 
 // Control: what people and programs ask of the platform, and the values in which they do.
 let control: [Target] = [
-    .target(name: "Control", dependencies: [], swiftSettings: strict),
+    .target(name: "Control", dependencies: ["Slicer"], swiftSettings: strict),
     .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
 ]
 
@@ -221,6 +221,11 @@ let storage: [Target] = [
     ),
 ]
 
+// The cluster: what workflows and hosts say to each other, and the workflows.
+let cluster: [Target] = [
+    .target(name: "ClusterContract", dependencies: ["Control", "Temporal"], swiftSettings: strict),
+]
+
 // Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.
 // The simulation compares it with consistent hashing: `swift run -c release slicer-simulation`.
 let slicer: [Target] = [
@@ -264,5 +269,5 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     ],
-    targets: proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cli
+    targets: proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli
 )

@@ -74,7 +74,7 @@ enum ExitStatus: Int32 {
             case .notFound: .notFound
             case .unauthorized: .unauthorized
             case .invalidArchive, .invalidSettings, .checkFailed, .tooLarge: .rejected
-            case .nameTaken, .conflict, .quotaExceeded: .conflict
+            case .nameTaken, .conflict, .staleOrder, .ownedElsewhere, .quotaExceeded: .conflict
             case .unavailable, .timeout, .diskFull: .unavailable
             case .cancelled: .interrupted
             case .internal: .failure

@@ -9,6 +9,10 @@ public struct MartletError: Error, Sendable {
         case notFound = "not_found"
         case nameTaken = "name_taken"
         case conflict
+        /// A host has seen a later order for the app.
+        case staleOrder = "stale_order"
+        /// Another host owns the app.
+        case ownedElsewhere = "owned_elsewhere"
         case invalidArchive = "invalid_archive"
         case invalidSettings = "invalid_settings"
         case checkFailed = "check_failed"

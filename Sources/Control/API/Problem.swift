@@ -24,7 +24,7 @@ extension MartletError.Code {
         case .unauthorized: 401
         case .quotaExceeded: 403
         case .notFound: 404
-        case .nameTaken, .conflict: 409
+        case .nameTaken, .conflict, .staleOrder, .ownedElsewhere: 409
         case .tooLarge: 413
         case .invalidArchive, .invalidSettings, .checkFailed: 422
         case .internal: 500
@@ -41,6 +41,8 @@ extension MartletError.Code {
         case .notFound: "Not found"
         case .nameTaken: "The name is taken"
         case .conflict: "The request does not fit the present state"
+        case .staleOrder: "The order is out of date"
+        case .ownedElsewhere: "Another host owns the app"
         case .invalidArchive: "The archive cannot be used"
         case .invalidSettings: "martlet.json has a mistake"
         case .checkFailed: "The app does not start"
