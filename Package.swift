@@ -105,7 +105,9 @@ let daemon: [Target] = [
     .target(name: "CSandbox"),
     .target(
         name: "Daemon",
-        dependencies: ["Archive", "Control", "CSandbox", "Proxy", grdb, crypto, logging, lifecycle],
+        dependencies: [
+            "Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", grdb, crypto, logging, lifecycle,
+        ],
         swiftSettings: strict
     ),
     .testTarget(

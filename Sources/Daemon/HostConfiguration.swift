@@ -8,6 +8,8 @@ public struct HostConfiguration: Sendable {
     public var host: HostID
     /// Addresses that the ingress listens on.
     public var listeners: [Listener]
+    /// Where it listens with TLS, beside these.
+    public var tls: TLS?
     /// Apps answer at `<app>.<domain>`.
     public var domain = "localhost"
     /// The folder with the worker's harness: `Runtime/` of the source tree.
@@ -42,6 +44,33 @@ public struct HostConfiguration: Sendable {
         public init(address: String = "127.0.0.1", port: UInt16) {
             self.address = address
             self.port = port
+        }
+    }
+
+    /// TLS 1.2 and 1.3, with HTTP/2 for clients that speak it.
+    public struct TLS: Sendable {
+        public var listeners: [Listener]
+        /// Chosen by the name that the client asks for and those that the certificates are for; the first where none
+        /// fits.
+        public var certificates: [Certificate]
+        /// How often the files are looked at for changes.
+        public var reloadInterval = Duration.seconds(10)
+
+        public init(listeners: [Listener], certificates: [Certificate]) {
+            self.listeners = listeners
+            self.certificates = certificates
+        }
+
+        /// PEM files.
+        public struct Certificate: Sendable, Equatable {
+            /// The certificate with the chain behind it.
+            public var chain: URL
+            public var key: URL
+
+            public init(chain: URL, key: URL) {
+                self.chain = chain
+                self.key = key
+            }
         }
     }
 

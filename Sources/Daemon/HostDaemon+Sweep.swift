@@ -10,6 +10,7 @@ extension HostDaemon {
         while !Task.isCancelled, !isStopping {
             do { try await Task.sleep(for: configuration.sleep.interval) } catch { return }
             await sweep()
+            tls?.reloadIfChanged()
         }
     }
 

@@ -21,6 +21,7 @@ public actor HostDaemon: Service {
     let table = RouteTable()
     nonisolated let logger: Logger
     var proxy: ProxyServer?
+    var tls: TLSIngress?
 
     var entries: [ApplicationID: Entry]
     /// The apps that the sweep looks at: those with workers, and those that back off.
@@ -96,8 +97,8 @@ public actor HostDaemon: Service {
     /// Listens and serves.
     ///
     /// `api`: where requests go whose host name is no app's.
-    /// Throws ``MartletError`` when an address cannot be listened on.
-    public func start(api: APIAddress?) throws {
+    /// Throws ``MartletError`` when an address cannot be listened on, or a certificate not be used.
+    public func start(api: APIAddress?) async throws {
         guard proxy == nil else { return }
         let apiDecision = api.map { address in
             RouteDecision.forward(Upstream(app: App(name: "api"), address: address.upstream))
@@ -124,10 +125,28 @@ public actor HostDaemon: Service {
             throw MartletError(.conflict, error.message, cause: error)
         }
         for (id, entry) in entries { table[id.rawValue] = entry.cell }
+        if let settings = configuration.tls { try await startTLS(settings) }
+    }
+
+    private func startTLS(_ settings: HostConfiguration.TLS) async throws {
+        guard let proxy else { return }
+        do {
+            let tls = try TLSIngress(settings, proxy: proxy, logger: logger)
+            try await tls.start(settings.listeners)
+            self.tls = tls
+        } catch {
+            proxy.stop()
+            await proxy.stopped()
+            self.proxy = nil
+            throw error
+        }
     }
 
     /// The port of the first listener, once it is known.
     public var port: UInt16? { proxy?.addresses.first?.port }
+
+    /// The port of the first listener with TLS, once it is known.
+    public var tlsPort: UInt16? { tls?.port }
 
     /// What the start-up output says about isolation and limits.
     public nonisolated var summary: String {
@@ -181,7 +200,12 @@ public actor HostDaemon: Service {
         return entry
     }
 
+    /// Where an app answers: with TLS where the host has it.
     public func url(of app: ApplicationID) -> String {
+        if let settings = configuration.tls {
+            let port = tlsPort ?? settings.listeners.first?.port ?? 443
+            return "https://\(app).\(configuration.domain)" + (port == 443 ? "" : ":\(port)") + "/"
+        }
         let port = port ?? configuration.listeners.first?.port ?? 80
         return "http://\(app).\(configuration.domain)" + (port == 80 ? "" : ":\(port)") + "/"
     }
@@ -196,7 +220,12 @@ public actor HostDaemon: Service {
     /// Ends what runs: the ingress first lets running requests finish.
     private func shutDown() async {
         isStopping = true
-        await proxy?.drain(deadline: configuration.timeouts.drain)
+        let deadline = configuration.timeouts.drain
+        await withDiscardingTaskGroup { [proxy, tls] group in
+            group.addTask { await proxy?.drain(deadline: deadline) }
+            group.addTask { await tls?.drain(deadline: deadline) }
+        }
+        await tls?.stop()
         let instances = entries.values.flatMap { $0.awake.map { Array($0.instances.values) } ?? [] }
         let grace = configuration.timeouts.stop
         await withDiscardingTaskGroup { group in

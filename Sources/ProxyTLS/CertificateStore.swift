@@ -4,12 +4,14 @@ import Synchronization
 /// A certificate and its key, in PEM files, and the names that it is for.
 public struct CertificateFiles: Sendable {
     /// Host names; `*.example.com` stands for every name one level below.
+    ///
+    /// Where empty, those that the certificate itself is for (its subject alternative names).
     public var names: [String]
     /// The certificate with the chain behind it.
     public var chainPath: String
     public var keyPath: String
 
-    public init(names: [String], chainPath: String, keyPath: String) {
+    public init(names: [String] = [], chainPath: String, keyPath: String) {
         self.names = names
         self.chainPath = chainPath
         self.keyPath = keyPath
@@ -58,24 +60,27 @@ final class CertificateStore: Sendable {
     }
 
     private static func load(_ files: [CertificateFiles]) throws -> Contexts {
-        guard let first = files.first else {
+        let loaded = try files.map { try context($0) }
+        guard let first = loaded.first else {
             throw CertificateError(description: "a TLS front needs a certificate")
         }
-        var contexts = Contexts(fallback: try context(first))
-        for (index, file) in files.enumerated() {
-            let context = index == 0 ? contexts.fallback : try Self.context(file)
-            for name in file.names.map({ $0.lowercased() }) {
+        var contexts = Contexts(fallback: first.context)
+        for (context, names) in loaded {
+            for name in names.map({ $0.lowercased() }) {
                 if name.hasPrefix("*.") {
-                    contexts.wildcards[String(name.dropFirst())] = context
+                    let suffix = String(name.dropFirst())
+                    contexts.wildcards[suffix] = contexts.wildcards[suffix] ?? context
                 } else {
-                    contexts.exact[name] = context
+                    contexts.exact[name] = contexts.exact[name] ?? context
                 }
             }
         }
         return contexts
     }
 
-    private static func context(_ file: CertificateFiles) throws -> NIOSSLContext {
+    private static func context(
+        _ file: CertificateFiles
+    ) throws -> (context: NIOSSLContext, names: [String]) {
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(file.chainPath)
             let key = try NIOSSLPrivateKey(file: file.keyPath, format: .pem)
@@ -85,13 +90,21 @@ final class CertificateStore: Sendable {
             )
             configuration.minimumTLSVersion = .tlsv12
             configuration.applicationProtocols = ["h2", "http/1.1"]
-            return try NIOSSLContext(configuration: configuration)
+            let names = file.names.isEmpty ? chain.first.map(Self.names) ?? [] : file.names
+            return (try NIOSSLContext(configuration: configuration), names)
         } catch {
             throw CertificateError(
                 description:
                     "load the certificate \(file.chainPath) with the key \(file.keyPath): \(error); both must "
                     + "be PEM files that belong together"
             )
+        }
+    }
+
+    /// The host names that a certificate is for.
+    private static func names(of certificate: NIOSSLCertificate) -> [String] {
+        certificate._subjectAlternativeNames().compactMap { name in
+            name.nameType == .dnsName ? String(decoding: name.contents, as: UTF8.self) : nil
         }
     }
 }

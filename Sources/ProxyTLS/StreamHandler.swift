@@ -14,6 +14,8 @@ final class StreamHandler: ChannelDuplexHandler {
 
     private let proxy: ProxyServer
     private let client: Client
+    /// The connection drains: nothing of the request is looked at.
+    private let isRefused: Bool
     private var context: ChannelHandlerContext?
     private var backend: ChannelHandlerContext?
     private var reader = AnswerReader(isHead: false)
@@ -24,9 +26,10 @@ final class StreamHandler: ChannelDuplexHandler {
     private var hasAnswered = false
     private var waitsToRead = false
 
-    init(proxy: ProxyServer, client: Client) {
+    init(proxy: ProxyServer, client: Client, isRefused: Bool) {
         self.proxy = proxy
         self.client = client
+        self.isRefused = isRefused
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -73,6 +76,10 @@ final class StreamHandler: ChannelDuplexHandler {
             // Trailers: the body ends; what they say is not passed on.
             if frame.endStream { endBody() }
             return
+        }
+        guard !isRefused else {
+            hasEnded = true
+            return reset(context, .refusedStream)
         }
         guard let request = RequestText(frame.headers, endsStream: frame.endStream) else {
             return reset(context, .protocolError)

@@ -16,6 +16,8 @@ public final class TLSFront: Sendable {
         /// Numeric addresses and ports; 0 for any free port.
         public var addresses: [ProxyAddress]
         /// The first is for clients that send no name, or one that none is for.
+        ///
+        /// The first of several for one name is chosen.
         public var certificates: [CertificateFiles]
         public var threads = 1
         /// Streams that one HTTP/2 client may have open at once.
@@ -38,6 +40,13 @@ public final class TLSFront: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let listeners = Mutex<[any Channel]>([])
     private let openConnections = Atomic<Int>(0)
+    /// Connections with HTTP/2, which must be told when no more streams are wanted.
+    private let multiplexed = Mutex<Multiplexed>(Multiplexed())
+
+    private struct Multiplexed {
+        var channels: [ObjectIdentifier: any Channel] = [:]
+        var isDraining = false
+    }
 
     /// - Throws: ``CertificateError`` when a certificate cannot be used.
     public init(_ configuration: Configuration, proxy: ProxyServer) throws {
@@ -88,6 +97,26 @@ public final class TLSFront: Sendable {
             return open
         }
         for listener in open { try? await listener.close().get() }  // Closed already is as good.
+    }
+
+    /// Stops accepting, tells HTTP/2 clients to open no more streams, and returns when every connection has ended or
+    /// the time is over.
+    ///
+    /// Drain the proxy at the same time: it ends the connections with HTTP/1.1 after their requests.
+    public func drain(deadline: Duration) async {
+        await stopAccepting()
+        let channels = multiplexed.withLock { multiplexed in
+            multiplexed.isDraining = true
+            return Array(multiplexed.channels.values)
+        }
+        for channel in channels {
+            channel.pipeline.fireUserInboundEventTriggered(ConnectionHandler.DrainEvent())
+        }
+        let end = ContinuousClock.now + deadline
+        while openConnections.load(ordering: .relaxed) > 0, ContinuousClock.now < end {
+            // Cancelled: what is left is ended by `stop`.
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { return }
+        }
     }
 
     /// Ends everything.
@@ -154,6 +183,8 @@ public final class TLSFront: Sendable {
         ]
         let pipeline = channel.pipeline.syncOperations
         let proxy = proxy
+        let whole = ConnectionHandler()
+        let boundWhole = NIOLoopBound(whole, eventLoop: channel.eventLoop)
         try pipeline.addHandler(IdleStateHandler(allTimeout: TimeAmount(configuration.idleTime)))
         try pipeline.addHandler(
             NIOHTTP2Handler(
@@ -163,11 +194,29 @@ public final class TLSFront: Sendable {
                 streamConfiguration: NIOHTTP2Handler.StreamConfiguration()
             ) { stream in
                 stream.eventLoop.makeCompletedFuture {
-                    try stream.pipeline.syncOperations.addHandler(StreamHandler(proxy: proxy, client: client))
+                    let whole = boundWhole.value
+                    whole.streamOpened()
+                    stream.closeFuture.whenComplete { _ in boundWhole.value.streamClosed() }
+                    try stream.pipeline.syncOperations.addHandler(
+                        StreamHandler(proxy: proxy, client: client, isRefused: whole.isDraining)
+                    )
                 }
             }
         )
-        try pipeline.addHandler(ConnectionErrorHandler())
+        try pipeline.addHandler(whole)
+        remember(channel)
+    }
+
+    private func remember(_ channel: any Channel) {
+        let key = ObjectIdentifier(channel)
+        let isDraining = multiplexed.withLock { multiplexed in
+            multiplexed.channels[key] = channel
+            return multiplexed.isDraining
+        }
+        channel.closeFuture.whenComplete { [self] _ in
+            multiplexed.withLock { $0.channels[key] = nil }
+        }
+        if isDraining { channel.pipeline.fireUserInboundEventTriggered(ConnectionHandler.DrainEvent()) }
     }
 }
 
@@ -175,16 +224,4 @@ public final class TLSFront: Sendable {
 struct Client: Sendable {
     let address: String
     let port: UInt16
-}
-
-/// Ends a connection on an error, such as a broken rule of HTTP/2 or TLS, and when it has been idle too long.
-private final class ConnectionErrorHandler: ChannelInboundHandler {
-    typealias InboundIn = Any
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is IdleStateHandler.IdleStateEvent { return context.close(promise: nil) }
-        context.fireUserInboundEventTriggered(event)
-    }
 }

@@ -64,7 +64,8 @@ extension Loop {
 
     func adopt(_ connection: AdoptedConnection) {
         let descriptor = connection.descriptor
-        guard !isDraining, cproxy_set_nonblocking(descriptor) >= 0 else { return cproxy_close(descriptor) }
+        // While the loop drains too: whoever accepted it has a request that nobody else will answer.
+        guard cproxy_set_nonblocking(descriptor) >= 0 else { return cproxy_close(descriptor) }
         let front = Front(
             descriptor: descriptor,
             generation: makeGeneration(),

@@ -23,6 +23,24 @@ struct Up: AsyncParsableCommand {
     var data: String?
     @Option(help: "The address to listen on. Others than loopback can be reached by others.") var listen =
         "127.0.0.1"
+    @Option(
+        name: .customLong("tls-port"),
+        help: "A port for HTTPS and HTTP/2 beside the other; 0 takes a free one."
+    )
+    var tlsPort: UInt16?
+    @Option(
+        name: .customLong("tls-certificate"),
+        help:
+            "A PEM file with a certificate and its chain, read again when it changes; several are chosen by name.",
+        completion: .file()
+    )
+    var tlsCertificates: [String] = []
+    @Option(
+        name: .customLong("tls-key"),
+        help: "The PEM file with the key of the certificate; as many as certificates, in their order.",
+        completion: .file()
+    )
+    var tlsKeys: [String] = []
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
     @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = SandboxKind.bubblewrap
     @Option(
@@ -123,18 +141,27 @@ struct Up: AsyncParsableCommand {
         let file = ClientConfiguration.file()
         try ClientConfiguration(api: "\(endpoint)", token: token.secret).write(file)
         let client = APIClient(endpoint: endpoint, token: token)
-        announce(host, port: port, endpoint: endpoint, folder: folder, file: file)
+        await announce(host, port: port, endpoint: endpoint, folder: folder, file: file)
         for path in deploy { try await deploy(path, client) }
         let apps = try await client.applications().count
         Terminal.note("Ready: \(apps) \(apps == 1 ? "app" : "apps"). Stop with Ctrl-C.")
     }
 
-    private func announce(_ host: HostDaemon, port: UInt16, endpoint: Endpoint, folder: URL, file: URL) {
-        let suffix = port == 80 ? "" : ":\(port)"
+    private func announce(
+        _ host: HostDaemon,
+        port: UInt16,
+        endpoint: Endpoint,
+        folder: URL,
+        file: URL
+    ) async {
+        var apps = "http://<app>.\(domain)\(port == 80 ? "" : ":\(port)")/"
+        if let port = await host.tlsPort {
+            apps += " and https://<app>.\(domain)\(port == 443 ? "" : ":\(port)")/"
+        }
         Terminal.note(
             """
             \(Terminal.styled("Martlet \(Martlet.version)", .bold)) is up.
-              apps       http://<app>.\(domain)\(suffix)/
+              apps       \(apps)
               dashboard  \(endpoint)/
               API        \(endpoint)/v1
               token      \(folder.appending(path: "token").path) (for other commands in \(file.path))
@@ -225,6 +252,7 @@ struct Up: AsyncParsableCommand {
             runtimeFolder: runtimeFolder,
             deno: deno
         )
+        configuration.tls = try tlsConfiguration()
         configuration.domain = domain
         switch sandbox {
         case .none: configuration.sandbox = .none
@@ -237,6 +265,25 @@ struct Up: AsyncParsableCommand {
         configuration.sleep.after = idle
         configuration.limits.memoryBytes = try bytes(memory, "--memory")
         return configuration
+    }
+
+    /// What the `--tls-…` options say; nil without them.
+    private func tlsConfiguration() throws(MartletError) -> HostConfiguration.TLS? {
+        guard tlsPort != nil || !tlsCertificates.isEmpty || !tlsKeys.isEmpty else { return nil }
+        guard let tlsPort, !tlsCertificates.isEmpty, tlsCertificates.count == tlsKeys.count else {
+            throw MartletError(
+                .badRequest,
+                "TLS needs --tls-port, and a --tls-key for each --tls-certificate; given were "
+                    + "\(tlsPort.map { "port \($0)" } ?? "no port"), \(tlsCertificates.count) certificates and "
+                    + "\(tlsKeys.count) keys"
+            )
+        }
+        return HostConfiguration.TLS(
+            listeners: [HostConfiguration.Listener(address: listen, port: tlsPort)],
+            certificates: zip(tlsCertificates, tlsKeys).map { chain, key in
+                HostConfiguration.TLS.Certificate(chain: URL(filePath: chain), key: URL(filePath: key))
+            }
+        )
     }
 
     private func apiConfiguration(
