@@ -106,7 +106,8 @@ let daemon: [Target] = [
     .target(
         name: "Daemon",
         dependencies: [
-            "Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", grdb, crypto, logging, lifecycle,
+"Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto, logging,
+            lifecycle, nioCore,
         ],
         swiftSettings: strict
     ),
@@ -114,6 +115,7 @@ let daemon: [Target] = [
         name: "DaemonTests",
         dependencies: [
             "Archive", "Control", "Daemon", "CSandbox", "Proxy", "martlet-host-benchmark", logging,
+            "Replication", "Storage", "StorageTestSupport", "Supervision",
         ],
         swiftSettings: strict
     ),
@@ -154,7 +156,8 @@ let cli: [Target] = [
     .executableTarget(
         name: "CLI",
         dependencies: [
-            "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", logging, metrics, lifecycle,
+            "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", "Storage", logging, metrics,
+            lifecycle,
             unixSignals,
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],

@@ -77,7 +77,7 @@ enum ExitStatus: Int32 {
             case .nameTaken, .conflict, .staleOrder, .ownedElsewhere, .quotaExceeded: .conflict
             case .unavailable, .timeout, .diskFull: .unavailable
             case .cancelled: .interrupted
-            case .internal: .failure
+            case .internal, .dataDamaged: .failure
             }
     }
 }

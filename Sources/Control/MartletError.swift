@@ -19,6 +19,8 @@ public struct MartletError: Error, Sendable {
         case tooLarge = "too_large"
         case quotaExceeded = "quota_exceeded"
         case diskFull = "disk_full"
+        /// What was stored of an app is not what was written.
+        case dataDamaged = "data_damaged"
         case unavailable
         case timeout
         case cancelled

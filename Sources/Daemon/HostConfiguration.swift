@@ -17,6 +17,8 @@ public struct HostConfiguration: Sendable {
     /// The runtime's program.
     public var deno: URL
     public var sandbox = Sandbox.bubblewrap(URL(fileURLWithPath: "/usr/bin/bwrap"))
+    /// Where databases are replicated to; nothing is where there is none.
+    package var store: HostStore?
     public var pool = Pool()
     public var limits = Limits()
     public var sleep = Sleep()

@@ -20,7 +20,10 @@ extension HostDaemon: ApplicationService {
                     try await self.resolve(version) { await run.progress(.resolve, $0) }
                 }
                 version = try await run.step(.check) { [version] in try await self.check(version) }
-                try await run.step(.prepare) { [version] in try await self.prepare(version) }
+                try await run.step(.prepare) { [version] in
+                    try await self.prepare(version)
+                    try await self.databases?.keepArtifact(version.version)
+                }
                 try await takeIntoUse(app, id, run)
             } catch {
                 try await forgetIfNew(entry)
@@ -28,6 +31,7 @@ extension HostDaemon: ApplicationService {
             }
             let removed = try await store.prune(app, keeping: configuration.limits.versions)
             removeFiles(of: removed)
+            await databases?.dropArtifacts(removed)
             return deployment(app, id, previous, since: begin)
         } catch {
             try await discard(id)
@@ -80,6 +84,7 @@ extension HostDaemon: ApplicationService {
             while let awake = entry.awake, let instance = awake.instances.values.first {
                 _ = await instance.gone.wait()
             }
+            try await databases?.remove(app)
             try await store.remove(app)
             entries[app] = nil
             watched.remove(app)
@@ -93,6 +98,7 @@ extension HostDaemon: ApplicationService {
             var unused: [VersionID] = []
             for version in versions where try await !store.isUsed(version) { unused.append(version) }
             removeFiles(of: unused)
+            await databases?.dropArtifacts(unused)
         } catch {
             throw MartletError(error, while: "delete \(app)")
         }
@@ -102,8 +108,14 @@ extension HostDaemon: ApplicationService {
 
     /// The steps that rolling back shares with deploying.
     private func takeIntoUse(_ app: ApplicationID, _ version: VersionID, _ run: DeploymentRun) async throws {
-        _ = try await run.step(.restore) { try await self.restore(app) }
-        let hasOld = try await run.step(.start) { try await self.start(app, version: version) }
+        _ = try await run.step(.restore) {
+            try await self.restore(app) { await run.progress(.restore, $0) }
+        }
+        let hasOld = try await run.step(.start) {
+            let hasOld = try await self.start(app, version: version)
+            try await self.keepRecord(of: app)
+            return hasOld
+        }
         guard hasOld else { return }
         try await run.step(.drain) { try await self.drain(app) }
         try await run.step(.stop) { try await self.stop(app) }
@@ -130,6 +142,7 @@ extension HostDaemon: ApplicationService {
         let app = entry.record.id
         try await store.remove(app)
         handle(.close, entry)
+        await databases?.forget(app)
         entries[app] = nil
         watched.remove(app)
         table[app.rawValue] = nil

@@ -13,7 +13,24 @@ extension HostDaemon {
         files: String? = nil
     ) async throws -> Instance {
         let app = version.app.rawValue
-        let data = data ?? folder.data(app)
+        let isLive = data == nil
+        if isLive { try await openDatabases(version.app) }
+        do {
+            return try await launch(id, version, data: data ?? folder.data(app), files: files, isLive: isLive)
+        } catch {
+            if isLive { await databases?.closed(version.app) }
+            throw error
+        }
+    }
+
+    private func launch(
+        _ id: InstanceID,
+        _ version: StateStore.Version,
+        data: String,
+        files: String?,
+        isLive: Bool
+    ) async throws -> Instance {
+        let app = version.app.rawValue
         try StateFolder.make(data, mode: 0o700)
         let cache = version.usesCache ? folder.cache(app, version.id.rawValue) : nil
         if let cache { try StateFolder.make(cache, mode: 0o700) }
@@ -66,7 +83,8 @@ extension HostDaemon {
                 limits: AppLimits(),
                 requestTimeout: requestTimeout,
                 memoryLimitBytes: memory,
-                startTime: time
+                startTime: time,
+                hasLiveData: isLive
             )
         } catch {
             await worker.destroy()

@@ -146,15 +146,14 @@ extension HostDaemon {
 
     private func start(_ id: InstanceID, _ app: ApplicationID) async {
         do {
+            if stored[app] != nil { try await takeOver(app) }
             guard let version = entries[app]?.record.version,
                 let stored = try await store.version(version, of: app)
             else {
                 throw MartletError(.notFound, "\(app) has no version that could be started; deploy it again")
             }
             let instance = try await makeInstance(id, stored)
-            guard let entry = entries[app] else {
-                return await instance.worker.destroy()
-            }
+            guard let entry = entries[app] else { return await discard(instance, app) }
             adopt(instance, entry)
             handle(.started(id), entry)
         } catch is CancellationError {
@@ -192,7 +191,7 @@ extension HostDaemon {
         instance.noteEnd(isOutOfMemory: isOutOfMemory)
         // Held from now on; another one starts once everything of this one is gone, so that two never share the data.
         if let entry = entries[app], entry.machine.worker == instance.id { _ = entry.cell.hold() }
-        await instance.worker.destroy()
+        await discard(instance, app)
         defer { instance.gone.set(()) }
         proxy?.forget(instance.counted)
         guard let entry = entries[app] else { return }

@@ -50,6 +50,7 @@ extension HostDaemon {
         }
         do {
             try await store.set(stored, of: app)
+            try await keepRecord(of: app)
         } catch { throw MartletError(error, while: "set variables of \(app)") }
         handle(.forgive, entry)
     }
@@ -58,6 +59,7 @@ extension HostDaemon {
         let entry = try entry(app)
         do {
             try await store.unset(names, of: app)
+            try await keepRecord(of: app)
         } catch { throw MartletError(error, while: "unset variables of \(app)") }
         handle(.forgive, entry)
     }

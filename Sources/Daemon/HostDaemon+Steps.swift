@@ -102,16 +102,6 @@ extension HostDaemon {
         try await store.add(storedVersion(version))
     }
 
-    /// Gets the app's databases.
-    ///
-    /// On a host without replicas the data is where it was left.
-    ///
-    /// - Returns: the bytes that were fetched.
-    public func restore(_ app: ApplicationID) async throws -> Int {
-        try StateFolder.make(folder.data(app.rawValue), mode: 0o700)
-        return 0
-    }
-
     /// Starts the version beside the one that serves, and sends it the requests from then on.
     ///
     /// - Returns: whether an older worker is left, which then drains.
@@ -127,11 +117,11 @@ extension HostDaemon {
         do {
             try await store.use(stored, now: Date())
         } catch {
-            await instance.worker.destroy()
+            await discard(instance, app)
             throw error
         }
         guard let entry = entries[app] else {
-            await instance.worker.destroy()
+            await discard(instance, app)
             throw MartletError(.notFound, "\(app) was deleted while it was being deployed")
         }
         let old = entry.awake?.instances.values.contains { $0.stopReason == nil } ?? false

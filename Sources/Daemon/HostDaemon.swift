@@ -22,8 +22,13 @@ public actor HostDaemon: Service {
     nonisolated let logger: Logger
     var proxy: ProxyServer?
     var tls: TLSIngress?
+    /// The apps' databases beyond this host; nil for a host without a store.
+    package internal(set) var databases: AppDatabases?
 
     var entries: [ApplicationID: Entry]
+    /// Apps that the object store knows and that have no version here yet.
+    var stored: [ApplicationID: ApplicationRecord] = [:]
+    var takingOver: [ApplicationID: Task<Void, any Error>] = [:]
     /// The apps that the sweep looks at: those with workers, and those that back off.
     var watched: Set<ApplicationID> = []
     var queue: WakeQueue<ApplicationID>
@@ -100,6 +105,7 @@ public actor HostDaemon: Service {
     /// Throws ``MartletError`` when an address cannot be listened on, or a certificate not be used.
     public func start(api: APIAddress?) async throws {
         guard proxy == nil else { return }
+        try await openStore()
         let apiDecision = api.map { address in
             RouteDecision.forward(Upstream(app: App(name: "api"), address: address.upstream))
         }
@@ -159,6 +165,7 @@ public actor HostDaemon: Service {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.wakeLoop() }
                 group.addTask { await self.sweepLoop() }
+                group.addTask { await self.takeOverStoredApplications() }
                 for await job in jobs { group.addTask { await job() } }
                 // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with
                 // them the jobs that watch them.
@@ -238,6 +245,7 @@ public actor HostDaemon: Service {
             }
             group.addTask { [pool] in await pool.close() }
         }
+        await closeStore(after: instances)
         logs.closeAll()
     }
 }

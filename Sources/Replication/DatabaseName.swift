@@ -36,6 +36,25 @@ package enum DatabaseName {
         return path
     }
 
+    /// The name for the replica of the `incarnation`-th database that was made at `path` under an epoch.
+    ///
+    /// A database that an app removed and made anew is another one: its replica begins anew beside the old one, which
+    /// stays. No encoded path holds a tilde and a dot.
+    package static func encoded(_ path: String, incarnation: Int) -> String {
+        incarnation <= 1 ? encoded(path) : "\(encoded(path))~.\(incarnation)"
+    }
+
+    /// The path and the incarnation that were encoded, or nil when `name` is none that `encoded(_:incarnation:)` gives.
+    package static func decodedIncarnation(_ name: String) -> (path: String, incarnation: Int)? {
+        guard let mark = name.lastIndex(of: "~"), name[mark...].dropFirst().first == "." else {
+            return decoded(name).map { ($0, 1) }
+        }
+        guard let incarnation = Int(name[mark...].dropFirst(2)), incarnation > 1,
+            let path = decoded(String(name[..<mark]))
+        else { return nil }
+        return (path, incarnation)
+    }
+
     private static let tilde = UInt8(ascii: "~")
 
     private static func isPlain(_ byte: UInt8) -> Bool {

@@ -10,8 +10,10 @@ package struct ReplicaLocation: Sendable, Hashable, CustomStringConvertible {
     /// The replica of one of an app's databases under an epoch: `apps/<app>/epochs/<epoch>/<database>`.
     ///
     /// `database`: the path below the app's data folder.
-    package init(app: String, epoch: Int, database: String) throws {
-        prefix = try ObjectKey("\(Self.folder(app: app, epoch: epoch))\(DatabaseName.encoded(database))")
+    /// `incarnation`: which of the databases that were made at that path under the epoch, from 1.
+    package init(app: String, epoch: Int, database: String, incarnation: Int = 1) throws {
+        let name = DatabaseName.encoded(database, incarnation: incarnation)
+        prefix = try ObjectKey("\(Self.folder(app: app, epoch: epoch))\(name)")
     }
 
     /// What the keys of every replica of an app under an epoch start with.
@@ -65,6 +67,11 @@ package struct RestoreProgress: Sendable, Hashable {
     package let doneBytes: Int64
     /// The size that the database will have.
     package let totalBytes: Int64
+
+    package init(doneBytes: Int64, totalBytes: Int64) {
+        self.doneBytes = doneBytes
+        self.totalBytes = totalBytes
+    }
 }
 
 /// Streams databases to an object store and brings them back.

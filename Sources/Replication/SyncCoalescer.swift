@@ -40,6 +40,12 @@ package struct SyncCoalescer<Waiter> {
         return .wait
     }
 
+    /// Takes all that wait: no sync follows.
+    package mutating func takeAll() -> [Waiter] {
+        defer { (current, next, isSyncing) = ([], [], false) }
+        return current + next
+    }
+
     /// The running sync ended, well or not.
     ///
     /// - Returns: those to tell, and whether the caller starts another sync now.

@@ -27,7 +27,7 @@ extension MartletError.Code {
         case .nameTaken, .conflict, .staleOrder, .ownedElsewhere: 409
         case .tooLarge: 413
         case .invalidArchive, .invalidSettings, .checkFailed: 422
-        case .internal: 500
+        case .internal, .dataDamaged: 500
         case .unavailable, .cancelled: 503
         case .timeout: 504
         case .diskFull: 507
@@ -49,6 +49,7 @@ extension MartletError.Code {
         case .tooLarge: "Too large"
         case .quotaExceeded: "Over the quota"
         case .diskFull: "The disk is full"
+        case .dataDamaged: "Stored data is damaged"
         case .unavailable: "Not available at the moment"
         case .timeout: "It took too long"
         case .cancelled: "Cancelled"

@@ -11,8 +11,11 @@ package import Foundation
 /// versions/<sha256>/          unpacked, with their dependencies
 /// versions/<sha256>.new/      unpacked, until they are checked
 /// apps/<app>/data/            the app's own files and databases
+/// apps/<app>/placement.json   under which epoch the data is this host's
 /// apps/<app>/cache/<sha256>/  compiled modules of large apps
 /// apps/<app>/log/             what it wrote
+/// replication/                what the replication program needs while it runs
+/// store/                      the object store, unless it is elsewhere
 /// staging/                    what is not complete yet; emptied at start
 /// run/                        sockets of workers; emptied at start
 /// ```
@@ -43,6 +46,11 @@ package struct StateFolder: Sendable {
     package func app(_ app: String) -> String { path + "/apps/" + app }
     package func data(_ app: String) -> String { self.app(app) + "/data" }
     package func cache(_ app: String, _ version: String) -> String { self.app(app) + "/cache/" + version }
+    package func placement(_ app: String) -> String { self.app(app) + "/placement.json" }
+    /// Data that was found to be older than the replica, kept until the next time.
+    package func superseded(_ app: String) -> String { self.app(app) + "/data.superseded" }
+    package var replication: String { path + "/replication" }
+    package var objectStore: String { path + "/store" }
     package func log(_ app: String) -> String { self.app(app) + "/log" }
 
     /// Takes the lock, which a child of a daemon that was just killed may hold for as long as it takes to start.

@@ -13,6 +13,8 @@ final class Instance: Sendable {
     let memoryLimitBytes: Int?
     /// How long the app took to load, without the worker's boot.
     let startTime: Duration
+    /// Whether it has the app's own data, and not a copy to be tried.
+    let hasLiveData: Bool
     /// Set when the worker has ended and everything of it is gone.
     let gone = Once<Void>()
 
@@ -32,13 +34,15 @@ final class Instance: Sendable {
         limits: AppLimits,
         requestTimeout: Duration,
         memoryLimitBytes: Int?,
-        startTime: Duration
+        startTime: Duration,
+        hasLiveData: Bool
     ) {
         self.id = id
         self.version = version
         self.worker = worker
         self.memoryLimitBytes = memoryLimitBytes
         self.startTime = startTime
+        self.hasLiveData = hasLiveData
         counted = App(name: app.rawValue, limits: limits)
         var options = Upstream.Options()
         // The harness answers at the time-out by itself; this is for one that cannot any more.

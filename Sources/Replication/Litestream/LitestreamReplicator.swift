@@ -129,7 +129,7 @@ package actor LitestreamReplicator: Replicator {
     }
 
     private func fail(_ path: String, _ error: ReplicationError) {
-        guard let waiters = watched[path]?.syncs.finished().released else { return }
+        guard let waiters = watched[path]?.syncs.takeAll() else { return }
         waiters.forEach { $0.resume(throwing: error) }
     }
 
@@ -192,8 +192,11 @@ package actor LitestreamReplicator: Replicator {
         } catch {
             throw replicationError("release \(database.path)", error)
         }
+        let position = max(synced, ReplicaPosition(transaction: last))
+        // All that was committed before it was released is in the replica.
+        watched[database.path]?.syncs.takeAll().forEach { $0.resume(returning: position) }
         watched[database.path] = nil
-        return max(synced, ReplicaPosition(transaction: last))
+        return position
     }
 
     package func forget(_ database: ReplicatedDatabase) async throws {

@@ -99,6 +99,20 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
         }
     }
 
+    /// Ends the lease by its holder, who has stopped to act: who takes over need not wait.
+    ///
+    /// - Throws: `StorageError`; `conditionFailed` when it was lost before.
+    package func giveBack() async throws {
+        let version = state.withLock { state in
+            state.machine.refused()
+            return state.version
+        }
+        var value = version.value
+        value.isRevoked = true
+        value.isGivenBack = true
+        _ = try await record.write(value, replacing: version.etag)
+    }
+
     /// Renews the lease until it is lost or the task is cancelled.
     ///
     /// `failed`: told of each renewal that the store did not take.
@@ -132,6 +146,7 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
         while true {
             guard let version = try await record.read() else { return nil }
             var value = version.value
+            if value.isGivenBack { return value.term }
             if !value.isRevoked {
                 value.isRevoked = true
                 do {

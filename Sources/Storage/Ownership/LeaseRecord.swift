@@ -15,6 +15,8 @@ package struct LeaseRecord: Codable, Sendable, Hashable {
     package var durationMilliseconds: Int64
     /// Once set, this term is over.
     package var isRevoked: Bool
+    /// Set by a holder that has stopped acting: nobody needs to wait for the end of the term.
+    package var isGivenBack = false
     /// A random text of the process that holds it, which tells its writes from all others.
     package var process: String
 

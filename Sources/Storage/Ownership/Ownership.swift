@@ -68,6 +68,35 @@ package struct Ownership: Sendable {
         }
     }
 
+    /// Goes on with an epoch that the holder of `lease` has already, under the term that the lease has now.
+    ///
+    /// For a holder that was started again and has everything that it wrote under the epoch. It fails once another has
+    /// claimed the next one, and a claim of another that was under way fails once this has succeeded.
+    ///
+    /// - Throws: `denied` when the newest epoch is not this one or not the holder's; `conditionFailed` when another
+    ///   claim came first.
+    package func renew<LeaseClock>(
+        epoch: Int,
+        under lease: Lease<LeaseClock>,
+        claim identifier: String
+    ) async throws -> Claim {
+        guard let previous = try await record.read(), previous.value.epoch == epoch,
+            previous.value.holder == lease.holder
+        else {
+            throw StorageError(
+                .denied,
+                "go on with epoch \(epoch) of \(app) for \(lease.holder): it is not the newest"
+            )
+        }
+        try lease.check()
+        var value = previous.value
+        value.term = lease.term
+        value.isReleased = false
+        value.claim = identifier
+        let version = try await record.write(value, replacing: previous.etag)
+        return Claim(record: value, etag: version.etag)
+    }
+
     /// Says that the owner has written its last under this claim.
     ///
     /// - Throws: `conditionFailed` when a later claim was made: what this owner wrote since then is not the app's.

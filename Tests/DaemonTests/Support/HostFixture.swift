@@ -50,14 +50,14 @@ final class HostFixture: Sendable {
 
     /// Runs a host for the duration of `body`, and cleans up whatever happens.
     static func with(
-        _ change: (inout HostConfiguration) -> Void = { _ in },
+        _ change: (inout HostConfiguration) throws -> Void = { _ in },
         _ body: (HostFixture) async throws -> Void
     ) async throws {
         let folder = URL(fileURLWithPath: "/tmp/martlet-test-\(UUID().uuidString.prefix(8).lowercased())")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         var configuration = try configuration(folder)
-        change(&configuration)
+        try change(&configuration)
         try await with(configuration, folder, body)
     }
 
@@ -68,7 +68,7 @@ final class HostFixture: Sendable {
         _ body: (HostFixture) async throws -> Void
     ) async throws {
         var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
-        logger.logLevel = .error
+        logger.logLevel = ProcessInfo.processInfo.environment["TEST_LOG"] == nil ? .error : .debug
         let daemon = try HostDaemon(configuration, logger: logger)
         try await daemon.start(api: nil)
         let running = Task { try await daemon.run() }

@@ -55,6 +55,18 @@ struct Up: AsyncParsableCommand {
     var sleepAfter = "60s"
     @Option(help: "Memory of a worker, unless the app's settings say otherwise.") var memory = "256MiB"
     @Option(name: .customLong("max-upload"), help: "The largest upload.") var maximumUpload = "128MiB"
+    @Option(
+        help: ArgumentHelp(
+            "Where databases and versions are kept beside the host: a folder, s3://BUCKET/PREFIX, or none.",
+            discussion:
+                "Without it a folder in the state folder. S3 takes the usual AWS variables, and endpoint, region and "
+                + "style after a question mark."
+        )
+    )
+    var store: String?
+    @Option(name: .customLong("s3"), help: "The same as --store, for a bucket: s3://BUCKET/PREFIX?endpoint=…")
+    var s3: String?
+    @Option(help: "The program that replicates databases.", completion: .file()) var litestream: String?
     @Option(help: "The runtime's program.", completion: .file()) var deno: String?
     @Option(help: "The folder with the worker's harness.", completion: .directory) var runtime: String?
     @Option(name: .customLong("log-level"), help: "How much to log.")
@@ -167,8 +179,12 @@ struct Up: AsyncParsableCommand {
               token      \(folder.appending(path: "token").path) (for other commands in \(file.path))
               state      \(folder.path)
               isolation  \(host.summary)
+              databases  \(host.storeSummary)
             """
         )
+        if store == "none" {
+            Terminal.warning("databases are not replicated: they are lost with this machine's disk")
+        }
         if sandbox == .none {
             Terminal.warning(
                 "workers run without a sandbox; run only apps that you trust like your own programs"
@@ -264,6 +280,11 @@ struct Up: AsyncParsableCommand {
         }
         configuration.sleep.after = idle
         configuration.limits.memoryBytes = try bytes(memory, "--memory")
+        if let choice = try StoreChoice.resolve(store: store, s3: s3, litestream: litestream, folder: folder)
+        {
+            configuration.store = choice.store
+            configuration.host = try HostID(validating: choice.host)
+        }
         return configuration
     }
 
