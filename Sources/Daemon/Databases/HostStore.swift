@@ -5,7 +5,9 @@ package struct HostStore: Sendable {
     package var address: StoreAddress
     /// Litestream's program.
     package var litestream: String
-    /// Whether it survives the machine. Then answers wait for the replica unless an app's settings say otherwise.
+    /// Whether it survives the machine.
+    ///
+    /// Then answers wait for the replica unless an app's settings say otherwise.
     package var isRemote: Bool
     /// Whether the host itself keeps in the store which apps there are, so that an empty host gets them back.
     ///

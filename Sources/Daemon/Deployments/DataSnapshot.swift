@@ -54,7 +54,10 @@ enum DataSnapshot {
     }
 
     private static func copyDatabase(_ source: String, to target: String) throws {
-        let from = try DatabaseQueue(path: source)
+        // A writer that closes an asleep database would empty its log, and then all of it would be replicated anew.
+        var configuration = Configuration()
+        configuration.readonly = true
+        let from = try DatabaseQueue(path: source, configuration: configuration)
         let to = try DatabaseQueue(path: target)
         try from.backup(to: to)
     }
