@@ -96,18 +96,7 @@ import Testing
         try await TestServer.with { server in
             let connection = server.connection()
             try await connection.connect()
-            let poll = Task {
-                let request = APIPollActivityTaskQueueRequest.with {
-                    $0.namespace = "default"
-                    $0.taskQueue.name = "nobody"
-                }
-                let _: APIPollActivityTaskQueueResponse = try await connection.call(
-                    "PollActivityTaskQueue",
-                    request,
-                    timeout: .seconds(60),
-                    retry: .longPoll
-                )
-            }
+            let poll = Task { try await self.poll(connection) }
             try await Task.sleep(for: .milliseconds(200))
             poll.cancel()
             await #expect(throws: CancellationError.self) { try await poll.value }
@@ -120,20 +109,7 @@ import Testing
         try await TestServer.with { server in
             let connection = server.connection { $0.maximumCallsInFlight = 2 }
             try await connection.connect()
-            let polls = (0..<2).map { _ in
-                Task {
-                    let request = APIPollActivityTaskQueueRequest.with {
-                        $0.namespace = "default"
-                        $0.taskQueue.name = "nobody"
-                    }
-                    let _: APIPollActivityTaskQueueResponse = try await connection.call(
-                        "PollActivityTaskQueue",
-                        request,
-                        timeout: .seconds(60),
-                        retry: .longPoll
-                    )
-                }
-            }
+            let polls = (0..<2).map { _ in Task { try await poll(connection) } }
             try await Task.sleep(for: .milliseconds(300))
             let error = try await #require(throws: RPCError.self) {
                 let _: APIGetSystemInfoResponse = try await connection.call(
@@ -148,6 +124,60 @@ import Testing
             try await connection.connect()
             await connection.close()
         }
+    }
+
+    @Test func `calls that wait do not keep others from being made`() async throws {
+        try await StubFrontend.with(maximumStreams: 4) { stub, port in
+            let connection = connection(port) { $0.keepAliveInterval = .milliseconds(200) }
+            // The server's limit is known from here on.
+            try await connection.connect()
+            let polls = (0..<10).map { _ in Task { try await poll(connection) } }
+            try await eventually { stub.requests.count == 11 }
+            #expect(stub.connections == 3)
+            try await connection.connect()
+            for poll in polls { poll.cancel() }
+            for poll in polls { await #expect(throws: CancellationError.self) { try await poll.value } }
+            // Connections that nobody needs any more are closed, all but one.
+            try await eventually { stub.connections == 1 }
+            try await connection.connect()
+            #expect(stub.connections == 1)
+            await connection.close()
+            try await eventually { stub.connections == 0 }
+        }
+    }
+
+    @Test func `a call that finds no free stream says so`() async throws {
+        try await StubFrontend.with(maximumStreams: 4) { stub, port in
+            let connection = connection(port) { $0.maximumConnections = 1 }
+            try await connection.connect()
+            let polls = (0..<4).map { _ in Task { try await poll(connection) } }
+            try await eventually { stub.requests.count == 5 }
+            let error = try await #require(throws: RPCError.self) {
+                try await connection.connect(timeout: .milliseconds(300))
+            }
+            #expect(error.code == .deadlineExceeded)
+            #expect(error.message.contains("all streams are in use (connections: 1, calls: 5)"), "\(error)")
+            // It is made as soon as there is one.
+            let late = Task { try await connection.connect(timeout: .seconds(30)) }
+            polls[0].cancel()
+            _ = try await late.value
+            for poll in polls { poll.cancel() }
+            for poll in polls { _ = await poll.result }
+            await connection.close()
+        }
+    }
+
+    private func poll(_ connection: TemporalConnection) async throws {
+        let request = APIPollActivityTaskQueueRequest.with {
+            $0.namespace = "default"
+            $0.taskQueue.name = "nobody"
+        }
+        let _: APIPollActivityTaskQueueResponse = try await connection.call(
+            "PollActivityTaskQueue",
+            request,
+            timeout: .seconds(60),
+            retry: .longPoll
+        )
     }
 
     @Test func `payloads of a megabyte pass both ways`() async throws {

@@ -7,17 +7,28 @@ import Synchronization
 import Temporal
 
 /// A frontend that records what is asked of it and answers with the statuses that it is given, then with `ok`.
+///
+/// Polls it never answers.
 final class StubFrontend: Sendable {
-    private let state: Mutex<(statuses: [RPCError.Code], headers: [HPACKHeaders])>
+    private struct State {
+        var statuses: [RPCError.Code]
+        var headers: [HPACKHeaders] = []
+        var connections = 0
+    }
+
+    private let state: Mutex<State>
 
     private init(statuses: [RPCError.Code]) {
-        state = Mutex((statuses, []))
+        state = Mutex(State(statuses: statuses))
     }
 
     var requests: [HPACKHeaders] { state.withLock { $0.headers } }
+    /// How many connections are open.
+    var connections: Int { state.withLock { $0.connections } }
 
     static func with<Result>(
         statuses: [RPCError.Code] = [],
+        maximumStreams: Int = 100,
         tls: NIOSSLContext? = nil,
         _ body: (StubFrontend, Int) async throws -> Result
     ) async throws -> Result {
@@ -28,8 +39,18 @@ final class StubFrontend: Sendable {
                     if let tls {
                         try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
                     }
+                    var configuration = NIOHTTP2Handler.ConnectionConfiguration()
+                    configuration.initialSettings = [
+                        HTTP2Setting(parameter: .maxConcurrentStreams, value: maximumStreams)
+                    ]
                     try channel.pipeline.syncOperations.addHandlers([
-                        NIOHTTP2Handler(mode: .server, frameDelegate: nil), Answerer(stub),
+                        NIOHTTP2Handler(
+                            mode: .server,
+                            frameDelegate: nil,
+                            connectionConfiguration: configuration,
+                            streamConfiguration: .init()
+                        ),
+                        Answerer(stub),
                     ])
                 }
             }
@@ -58,10 +79,21 @@ final class StubFrontend: Sendable {
 
         init(_ stub: StubFrontend) { self.stub = stub }
 
+        func channelActive(context: ChannelHandlerContext) {
+            stub.state.withLock { $0.connections += 1 }
+            context.fireChannelActive()
+        }
+
+        func channelInactive(context: ChannelHandlerContext) {
+            stub.state.withLock { $0.connections -= 1 }
+            context.fireChannelInactive()
+        }
+
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             let frame = unwrapInboundIn(data)
             guard case .headers(let request) = frame.payload else { return }
             let status = stub.next(request.headers)
+            if request.headers.first(name: ":path")?.contains("/Poll") == true { return }
             write(
                 context,
                 frame.streamID,

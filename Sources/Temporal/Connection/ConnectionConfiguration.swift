@@ -34,6 +34,9 @@ extension TemporalConnection {
         public var keepAliveInterval: Duration = .seconds(15)
         /// The connection is given up when the sign of life does not come within this time.
         public var keepAliveTimeout: Duration = .seconds(5)
+        /// How many connections are made when calls need more streams than the server, or NIO, allows on one: 100
+        /// where the server does not say.
+        public var maximumConnections = 100
         /// Calls beyond this many in flight are refused with `resourceExhausted`.
         public var maximumCallsInFlight = 10_000
         /// Answers longer than this are refused, in bytes.

@@ -6,28 +6,29 @@ import NIOSSL
 
 import struct Foundation.Data
 
-/// The way to the server: connects when a call needs it, again after a loss, and never twice at once.
+/// The way to the server: connects when a call needs it, again after a loss, and once more when all connections are full.
+///
+/// A connection takes as many calls at a time as the server allows, or NIO where the server does not say (100). Calls that
+/// only wait for something, such as polls and results, fill connections quickly; without another one they would keep
+/// all other calls waiting.
 ///
 /// ```
-/// idle ──call──► connecting ──connected──► ready ──lost, or the server says goodbye──► idle
-///                    │ failed: the calls that waited fail; the next attempt waits longer ▲
-///                    └──────────────────────────────────────────────────────────────────┘
-/// any ──close()──► closed
+/// call ──► a connection with a free stream, the oldest first
+///   └────► waiting ──a stream becomes free, or a connection is made──► started
+///                  ──no connection is left, and none can be made────► failed
 /// ```
 ///
 /// `@unchecked Sendable`: its state and the calls are touched on `loop` only.
 final class Link: @unchecked Sendable {
-    private enum State {
-        case idle
-        case connecting(waiting: [Call])
-        case ready(StreamTable)
-        case closed
-    }
-
     private let configuration: TemporalConnection.Configuration
     private let logger: Logger
     private let loop: any EventLoop
-    private var state = State.idle
+    /// Those that take calls, oldest first.
+    private var tables: [StreamTable] = []
+    /// Calls without a stream, oldest first; those that were given up stay until it is their turn.
+    private var waiting = CircularBuffer<Call>()
+    private var isConnecting = false
+    private var isClosed = false
     private var failures = 0
     private var nextAttempt = NIODeadline.distantPast
     private var tlsContext: NIOSSLContext?
@@ -72,17 +73,13 @@ final class Link: @unchecked Sendable {
         }
     }
 
-    /// Closes the connection; calls in flight and later ones fail.
+    /// Closes the connections; calls in flight and later ones fail.
     func close() async {
         let closed = loop.makePromise(of: Void.self)
         loop.execute {
-            let last = self.state
-            self.state = .closed
-            switch last {
-            case .ready(let table): table.close()
-            case .connecting(let waiting): for call in waiting { call.finish(.failure(Self.closedError)) }
-            case .idle, .closed: break
-            }
+            self.isClosed = true
+            for table in self.tables { table.close() }
+            self.failWaiting(Self.closedError)
             closed.succeed()
         }
         // The promise is only ever succeeded.
@@ -106,48 +103,56 @@ final class Link: @unchecked Sendable {
     }
 
     private func abandon(_ call: Call) {
-        switch state {
-        case .ready(let table): table.abandon(call)
-        case .connecting(let waiting): state = .connecting(waiting: waiting.filter { $0 !== call })
-        case .idle, .closed: break
-        }
+        call.table?.abandon(call)
     }
 
     private func begin(_ call: Call, _ metadata: [(String, String)], _ timeout: TimeAmount) {
         call.metadata = metadata
         let callBox = NIOLoopBound(call, eventLoop: loop)
         call.timer = loop.scheduleTask(in: timeout) { self.expire(callBox.value, timeout) }
+        if isClosed { return call.finish(.failure(Self.closedError)) }
         guard callsInFlight < configuration.maximumCallsInFlight else {
             let limit =
                 "more than \(configuration.maximumCallsInFlight) calls are in flight on this connection"
             return call.finish(.failure(RPCError(code: .resourceExhausted, message: limit)))
         }
-        switch state {
-        case .ready(let table):
-            table.start(call)
-        case .connecting(let waiting):
-            state = .connecting(waiting: waiting + [call])
-        case .idle:
-            state = .connecting(waiting: [call])
-            let wait = nextAttempt - .now()
-            if wait > .zero { loop.scheduleTask(in: wait) { self.connect() } } else { connect() }
-        case .closed:
-            call.finish(.failure(Self.closedError))
-        }
+        waiting.append(call)
+        startWaiting()
     }
 
     private var callsInFlight: Int {
-        switch state {
-        case .ready(let table): table.callsInFlight
-        case .connecting(let waiting): waiting.count
-        case .idle, .closed: 0
+        if waiting.count >= configuration.maximumCallsInFlight { waiting.removeAll(where: \.isFinished) }
+        return tables.reduce(waiting.count) { $0 + $1.callsInFlight }
+    }
+
+    /// Starts calls that wait, as far as there are streams.
+    private func startWaiting() {
+        while let call = waiting.first {
+            let table = tables.first(where: \.hasFreeStream)
+            guard call.isFinished || table != nil else { return connectIfNeeded() }
+            waiting.removeFirst()
+            if !call.isFinished { table?.start(call) }
         }
+    }
+
+    private func failWaiting(_ error: RPCError) {
+        let calls = waiting
+        waiting.removeAll()
+        for call in calls { call.finish(.failure(error)) }
     }
 
     private func expire(_ call: Call, _ timeout: TimeAmount) {
         guard !call.isFinished else { return }
-        if case .ready(let table) = state { table.probe(ifSilentSince: call.started) }
-        let reason = if case .connecting = state { "still connecting" } else { "no answer" }
+        let reason: String
+        if let table = call.table {
+            table.probe(ifSilentSince: call.started)
+            reason = "no answer"
+        } else if tables.isEmpty {
+            reason = "still connecting"
+        } else {
+            reason =
+                "all streams are in use (connections: \(tables.count), calls: \(callsInFlight)), no free one"
+        }
         abandon(call)
         let address = "\(configuration.host):\(configuration.port)"
         call.finish(
@@ -163,8 +168,15 @@ final class Link: @unchecked Sendable {
 
     // MARK: Connecting
 
+    private func connectIfNeeded() {
+        guard !isConnecting, !isClosed, tables.count < configuration.maximumConnections else { return }
+        isConnecting = true
+        let wait = nextAttempt - .now()
+        if wait > .zero { loop.scheduleTask(in: wait) { self.connect() } } else { connect() }
+    }
+
     private func connect() {
-        guard case .connecting = state else { return }
+        guard !isClosed else { return }
         let tls: NIOSSLContext?
         do { tls = try makeTLSContext() } catch {
             // Certificates that cannot be read do not get better by trying again.
@@ -174,6 +186,8 @@ final class Link: @unchecked Sendable {
             settings: .init(
                 authority: "\(configuration.host):\(configuration.port)",
                 scheme: tls == nil ? "http" : "https",
+                // NIO holds further streams back, also when a server does not say how many it allows.
+                maximumStreams: tables.last?.maximumStreams ?? 100,
                 maximumMessageBytes: configuration.maximumMessageBytes,
                 keepAliveInterval: TimeAmount(configuration.keepAliveInterval),
                 keepAliveTimeout: TimeAmount(configuration.keepAliveTimeout),
@@ -187,6 +201,11 @@ final class Link: @unchecked Sendable {
         table.onClosing = { [weak self, weak table] wasReady in
             guard let self, let table else { return }
             lost(table, wasReady: wasReady)
+        }
+        table.onFreeStream = { [weak self] in self?.startWaiting() }
+        table.onIdle = { [weak self, weak table] in
+            guard let self, let table else { return }
+            closeIfSpare(table)
         }
         let box = NIOLoopBound(table, eventLoop: loop)
         ClientBootstrap(group: loop)
@@ -205,26 +224,36 @@ final class Link: @unchecked Sendable {
     }
 
     private func connected(_ table: StreamTable) {
-        guard case .connecting(let waiting) = state else { return table.close() }
+        isConnecting = false
+        guard !isClosed else { return table.close() }
+        tables.append(table)
         logger.debug(
             "connected to Temporal",
-            metadata: ["address": "\(configuration.host):\(configuration.port)"]
+            metadata: [
+                "address": "\(configuration.host):\(configuration.port)", "connections": "\(tables.count)",
+            ]
         )
-        state = .ready(table)
-        for call in waiting { table.start(call) }
+        startWaiting()
     }
 
     private func connectFailed(_ error: RPCError) {
+        isConnecting = false
         backOff()
-        guard case .connecting(let waiting) = state else { return }
-        state = .idle
-        for call in waiting { call.finish(.failure(error)) }
+        // With another connection there is hope for a free stream.
+        if tables.isEmpty { failWaiting(error) } else if !waiting.isEmpty { connectIfNeeded() }
     }
 
     private func lost(_ table: StreamTable, wasReady: Bool) {
         if wasReady { failures = 0 } else { backOff() }
-        guard case .ready(let current) = state, current === table else { return }
-        state = .idle
+        tables.removeAll { $0 === table }
+        if !waiting.isEmpty { connectIfNeeded() }
+    }
+
+    /// Closes a connection that has had nothing to do for a while, unless it is the only one.
+    private func closeIfSpare(_ table: StreamTable) {
+        guard let first = tables.first, first !== table else { return }
+        tables.removeAll { $0 === table }
+        table.close()
     }
 
     private func backOff() {

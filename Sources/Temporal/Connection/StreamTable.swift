@@ -15,6 +15,8 @@ final class Call {
     let deadline: NIODeadline
     let started = NIODeadline.now()
     var metadata: [(String, String)] = []
+    /// The connection that it was started on.
+    weak var table: StreamTable?
     var streamID: HTTP2StreamID?
     var timer: Scheduled<Void>?
     var answer = ByteBuffer()
@@ -57,6 +59,8 @@ final class StreamTable: ChannelInboundHandler {
     struct Settings {
         var authority: String
         var scheme: String
+        /// What the server is believed to allow, until it says so itself.
+        var maximumStreams: Int
         var maximumMessageBytes: Int
         var keepAliveInterval: TimeAmount
         var keepAliveTimeout: TimeAmount
@@ -67,8 +71,10 @@ final class StreamTable: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var calls: [HTTP2StreamID: Call] = [:]
     private var nextStreamID = HTTP2StreamID(1)
+    private(set) var maximumStreams: Int
     private var unacknowledgedBytes = 0
     private var lastRead = NIODeadline.now()
+    private var idleSince = NIODeadline.now()
     private var pingSent: NIODeadline?
     private var keepAlive: RepeatedTask?
     private var hasServerSettings = false
@@ -78,14 +84,20 @@ final class StreamTable: ChannelInboundHandler {
     /// Runs once, when the connection can take calls: after HTTP/2's preface, which NIO sends after it has completed
     /// the future of the connection attempt.
     var onOpen: (() -> Void)?
+    /// Runs when a call has ended, so that another may begin.
+    var onFreeStream: (() -> Void)?
+    /// Runs from time to time while there are no calls, from ``Settings/keepAliveInterval`` after the last on.
+    var onIdle: (() -> Void)?
     /// Runs once, when the connection takes no more calls.
     var onClosing: ((_ wasReady: Bool) -> Void)?
 
     init(settings: Settings) {
         self.settings = settings
+        maximumStreams = settings.maximumStreams
     }
 
     var callsInFlight: Int { calls.count }
+    var hasFreeStream: Bool { calls.count < maximumStreams && !isClosing }
 
     // MARK: Calls
 
@@ -99,6 +111,7 @@ final class StreamTable: ChannelInboundHandler {
             return call.finish(.failure(unavailable("the connection has used up its streams")))
         }
         nextStreamID = HTTP2StreamID(Int(streamID) + 2)
+        call.table = self
         call.streamID = streamID
         calls[streamID] = call
 
@@ -123,6 +136,7 @@ final class StreamTable: ChannelInboundHandler {
         guard let streamID = call.streamID, calls.removeValue(forKey: streamID) != nil else { return }
         write(.rstStream(.cancel), on: streamID)
         context?.flush()
+        ended()
     }
 
     /// Asks for a sign of life when nothing at all has come since `time`.
@@ -141,8 +155,14 @@ final class StreamTable: ChannelInboundHandler {
     }
 
     private func finish(_ streamID: HTTP2StreamID, _ result: Result<ByteBuffer, RPCError>) {
-        calls.removeValue(forKey: streamID)?.finish(result)
-        if isClosing, calls.isEmpty { context?.close(promise: nil) }
+        guard let call = calls.removeValue(forKey: streamID) else { return }
+        call.finish(result)
+        ended()
+    }
+
+    private func ended() {
+        if calls.isEmpty { idleSince = .now() }
+        if !isClosing { onFreeStream?() } else if calls.isEmpty { context?.close(promise: nil) }
     }
 
     private func unavailable(_ message: String) -> RPCError {
@@ -193,6 +213,7 @@ final class StreamTable: ChannelInboundHandler {
         } else if now - lastRead >= settings.keepAliveInterval {
             ping()
         }
+        if calls.isEmpty, now - idleSince >= settings.keepAliveInterval { onIdle?() }
     }
 
     private func ping() {
@@ -213,7 +234,12 @@ final class StreamTable: ChannelInboundHandler {
         switch frame.payload {
         case .headers(let headers): received(headers, on: frame.streamID)
         case .data(let data): received(data, on: frame.streamID)
-        case .settings: hasServerSettings = true
+        case .settings(.settings(let settings)):
+            hasServerSettings = true
+            for setting in settings where setting.parameter == .maxConcurrentStreams {
+                maximumStreams = setting.value
+            }
+            onFreeStream?()
         case .ping(_, ack: true): pingSent = nil
         case .goAway(let last, let code, _):
             failure = "the server closed the connection (GOAWAY, \(code))"
