@@ -29,6 +29,9 @@ public struct HostConfiguration: Sendable {
         ["NPM_CONFIG_REGISTRY", "JSR_URL", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"].contains($0.key)
     }
 
+    /// How the host takes part in a cluster; nil for a host on its own.
+    public var cluster: ClusterConfiguration?
+
     public init(folder: URL, host: HostID, listeners: [Listener], runtimeFolder: URL, deno: URL) {
         self.folder = folder
         self.host = host

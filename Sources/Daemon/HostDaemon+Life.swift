@@ -282,7 +282,13 @@ extension HostDaemon {
     /// Lets a worker finish what it handles, at most for the drain's time, then ends it.
     private func retire(_ entry: Entry, _ id: InstanceID) {
         guard let instance = entry.awake?.instances[id] else { return }
-        instance.setStopping(entry.machine.state == .closed ? .delete : .deploy)
+        let reason: HostMessage.StopReason =
+            switch entry.machine.state {
+            case .closed: .delete
+            case .suspended: .move
+            default: .deploy
+            }
+        instance.setStopping(reason)
         let (proxy, timeouts) = (proxy, configuration.timeouts)
         spawn {
             try? instance.worker.thaw()  // One that cannot run is ended by force.

@@ -115,7 +115,7 @@ extension HostDaemon {
         case .queued, .starting, .thawing: .starting
         case .serving, .quieting: .running
         case .frozen: .frozen
-        case .stopping: .stopping
+        case .stopping, .suspended: .stopping
         case .backingOff: .failed
         }
     }

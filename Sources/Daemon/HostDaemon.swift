@@ -22,6 +22,9 @@ public actor HostDaemon: Service {
     nonisolated let logger: Logger
     var proxy: ProxyServer?
     var tls: TLSIngress?
+    /// What this host knows of its cluster; nil for a host on its own.
+    nonisolated let membership: ClusterMembership?
+    private var apiDecision = RouteDecision.unknown
     /// The apps' databases beyond this host; nil for a host without a store.
     package internal(set) var databases: AppDatabases?
 
@@ -88,6 +91,9 @@ public actor HostDaemon: Service {
                 canFreeze: groups.features.contains(.freezer)
             )
         )
+        membership = try configuration.cluster.map {
+            try ClusterMembership($0, host: configuration.host, limits: configuration.limits)
+        }
         (jobs, jobSource) = AsyncStream.makeStream()
         (wakes, wakeSource) = AsyncStream.makeStream()
         var entries: [ApplicationID: Entry] = [:]
@@ -106,18 +112,13 @@ public actor HostDaemon: Service {
     public func start(api: APIAddress?) async throws {
         guard proxy == nil else { return }
         try await openStore()
-        let apiDecision = api.map { address in
-            RouteDecision.forward(Upstream(app: App(name: "api"), address: address.upstream))
+        if let api { apiDecision = .forward(Upstream(app: App(name: "api"), address: api.upstream)) }
+        var listeners = configuration.listeners.map {
+            ProxyConfiguration.Listener(address: $0.address, port: $0.port)
         }
-        let router = ApplicationRouter(
-            table: table,
-            domain: configuration.domain,
-            api: apiDecision ?? .unknown,
-            wake: { [wakeSource] in wakeSource.yield($0) }
-        )
-        var proxyConfiguration = ProxyConfiguration(
-            listeners: configuration.listeners.map { .init(address: $0.address, port: $0.port) }
-        )
+        if let membership { listeners.append(membership.listener) }
+        let router = makeRouter()
+        var proxyConfiguration = ProxyConfiguration(listeners: listeners)
         proxyConfiguration.timeouts.answer = .seconds(3600)
         do {
             let proxy = try ProxyServer(
@@ -146,6 +147,17 @@ public actor HostDaemon: Service {
             self.proxy = nil
             throw error
         }
+    }
+
+    /// The picture of the routes as it is now.
+    func makeRouter() -> ApplicationRouter {
+        ApplicationRouter(
+            table: table,
+            cluster: membership?.view,
+            domain: configuration.domain,
+            api: apiDecision,
+            wake: { [wakeSource] in wakeSource.yield($0) }
+        )
     }
 
     /// The port of the first listener, once it is known.

@@ -19,6 +19,11 @@ package struct Key: Hashable, Comparable, Sendable {
         value = XXHash64.hash(Array(name.utf8))
     }
 
+    /// Hashes a name's bytes where they are, without an allocation.
+    package init(hashing bytes: UnsafeBufferPointer<UInt8>) {
+        value = XXHash64.hash(bytes)
+    }
+
     /// Reads the form that `description` writes; nil if the text is anything but 16 hexadecimal digits.
     package init?(hexadecimal text: String) {
         let digits = text.utf8

@@ -12,6 +12,11 @@ struct XXHash64 {
 
     /// Hashes all bytes at once.
     static func hash(_ bytes: [UInt8], seed: UInt64 = 0) -> UInt64 {
+        bytes.withUnsafeBufferPointer { hash($0, seed: seed) }
+    }
+
+    /// Hashes all bytes at once, wherever they are.
+    static func hash(_ bytes: UnsafeBufferPointer<UInt8>, seed: UInt64 = 0) -> UInt64 {
         var offset = 0
         var result: UInt64
         if bytes.count >= 32 {
@@ -36,7 +41,7 @@ struct XXHash64 {
         return avalanche(absorbTail(result, bytes, from: offset))
     }
 
-    private static func absorbTail(_ start: UInt64, _ bytes: [UInt8], from first: Int) -> UInt64 {
+    private static func absorbTail(_ start: UInt64, _ bytes: UnsafeBufferPointer<UInt8>, from first: Int) -> UInt64 {
         var result = start
         var offset = first
         while offset + 8 <= bytes.count {
@@ -74,11 +79,11 @@ struct XXHash64 {
         (value << bits) | (value >> (64 - bits))
     }
 
-    private static func word(_ bytes: [UInt8], _ offset: Int) -> UInt64 {
+    private static func word(_ bytes: UnsafeBufferPointer<UInt8>, _ offset: Int) -> UInt64 {
         halfWord(bytes, offset) | halfWord(bytes, offset + 4) << 32
     }
 
-    private static func halfWord(_ bytes: [UInt8], _ offset: Int) -> UInt64 {
+    private static func halfWord(_ bytes: UnsafeBufferPointer<UInt8>, _ offset: Int) -> UInt64 {
         UInt64(bytes[offset]) | UInt64(bytes[offset + 1]) << 8
             | UInt64(bytes[offset + 2]) << 16 | UInt64(bytes[offset + 3]) << 24
     }

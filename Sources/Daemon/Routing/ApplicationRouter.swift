@@ -3,8 +3,12 @@ import Proxy
 import Synchronization
 
 /// Routes by host name: `<app>.<domain>` to the app, everything else to the API.
+///
+/// An app that is placed here goes to its worker; in a cluster any other goes once to the host that has it.
 struct ApplicationRouter: Router {
     let table: RouteTable
+    /// What is known of the other hosts; nil for a host on its own.
+    let cluster: ClusterView?
     /// With its dot: `.localhost`.
     let suffix: [UInt8]
     let api: RouteDecision
@@ -14,18 +18,29 @@ struct ApplicationRouter: Router {
     /// The longest name that is looked up (RFC 1035: a label).
     private static let maximumLabelBytes = 63
 
-    init(table: RouteTable, domain: String, api: RouteDecision, wake: @escaping @Sendable (String) -> Void) {
+    init(
+        table: RouteTable,
+        cluster: ClusterView?,
+        domain: String,
+        api: RouteDecision,
+        wake: @escaping @Sendable (String) -> Void
+    ) {
         self.table = table
+        self.cluster = cluster
         suffix = Array(".\(domain.lowercased())".utf8)
         self.api = api
         self.wake = wake
     }
 
     func route(_ request: borrowing RoutedRequest) -> RouteDecision {
-        guard let label = label(request) else { return api }
-        guard let cell = table[label] else {
-            return Self.unknown(label, String(decoding: suffix, as: UTF8.self))
+        guard let label = label(request) else {
+            return cluster.flatMap { $0.answerPeer(request) } ?? api
         }
+        guard let cell = table[label] else {
+            return cluster.flatMap { $0.route(request, labelBytes: label.utf8.count) }
+                ?? Self.unknown(label, String(decoding: suffix, as: UTF8.self))
+        }
+        if let cluster, let refusal = cluster.refusal { return .respond(refusal, cell.waiting) }
         let (decision, isNews) = cell.route()
         cell.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
         if case .forward = decision { cell.requests.add(1, ordering: .relaxed) }
@@ -38,8 +53,15 @@ struct ApplicationRouter: Router {
         of upstream: Upstream,
         request: borrowing RoutedRequest
     ) -> FailureDecision {
-        guard let label = label(request), let cell = table[label] else { return .answer }
+        guard let label = label(request) else { return .answer }
+        guard let cell = table[label] else {
+            return cluster?.failed(failure, of: upstream) ?? .answer
+        }
         switch failure {
+        case .misdirected, .tooManyHops:
+            // The app has left, and its new host does not have it yet, or not any more.
+            _ = cell.holdFailed()
+            return .hold(cell.waiting)
         case .refused:
             // Nothing of the request has reached the app: its worker is gone, and the next one gets it.
             if cell.holdFailed() { wake(label) }

@@ -10,7 +10,8 @@
 //                                                             └──► thawing ──► serving
 //
 // A deployment hands over a worker of the new version at any time (`adopt`): it serves from then on, and whatever was
-// there before is retired. `close` ends every state.
+// there before is retired. `close` ends every state. `suspend` takes the app out of service from every state: requests
+// are held, whatever runs is retired and nothing starts, until `resume` makes it asleep.
 
 /// Decides what happens to one app on this host.
 ///
@@ -29,6 +30,8 @@ package struct LifeMachine: Sendable {
         /// Its worker ends; a request that comes meanwhile is held, and starts another one afterwards.
         case stopping(InstanceID, isWanted: Bool)
         case backingOff(until: Uptime)
+        /// Requests are held and nothing starts: the app moves to another host, or this one may not act.
+        case suspended
         case closed
     }
 
@@ -62,6 +65,8 @@ package struct LifeMachine: Sendable {
         case adopt(InstanceID)
         /// The cause of failures may be gone.
         case forgive
+        case suspend
+        case resume
         case close
     }
 
@@ -101,7 +106,7 @@ package struct LifeMachine: Sendable {
         case .starting(let worker), .serving(let worker, _), .quieting(let worker, _, _), .frozen(let worker),
             .thawing(let worker), .stopping(let worker, _):
             worker
-        case .asleep, .queued, .backingOff, .closed: nil
+        case .asleep, .queued, .backingOff, .suspended, .closed: nil
         }
     }
 
@@ -122,6 +127,8 @@ package struct LifeMachine: Sendable {
         case .timePassed: timePassed(now)
         case .adopt(let worker): adopt(worker, now)
         case .forgive: forgive()
+        case .suspend: suspend()
+        case .resume: resume()
         case .close: close()
         }
     }
@@ -147,7 +154,7 @@ package struct LifeMachine: Sendable {
         case .serving(let worker, _):
             // A request that an earlier worker refused as it ended.
             return [.retrySoon(worker)]
-        case .queued, .starting, .thawing, .backingOff, .closed:
+        case .queued, .starting, .thawing, .backingOff, .suspended, .closed:
             return []
         }
     }
@@ -194,7 +201,7 @@ package struct LifeMachine: Sendable {
         case .starting: return startFailed(worker, message, now)
         case .serving(_, let since), .quieting(_, let since, _): time = now - since
         case .frozen, .thawing: time = backoff.limits.healthyAfter
-        case .asleep, .queued, .backingOff, .closed: return []
+        case .asleep, .queued, .backingOff, .suspended, .closed: return []
         }
         lastFailure = message
         guard let pause = backoff.exited(afterRunning: time) else {
@@ -259,7 +266,7 @@ package struct LifeMachine: Sendable {
     }
 
     private mutating func adopt(_ worker: InstanceID, _ now: Uptime) -> [Action] {
-        if case .closed = state { return [.retire(worker)] }
+        if state == .closed || state == .suspended { return [.retire(worker)] }
         var actions: [Action] = [.forward(worker)]
         switch state {
         case .queued: actions.append(.leaveQueue)
@@ -267,7 +274,7 @@ package struct LifeMachine: Sendable {
         case .starting: actions.append(.leaveQueue)
         case .serving(let old, _), .quieting(let old, _, _), .frozen(let old), .thawing(let old):
             actions.append(.retire(old))
-        case .stopping, .asleep, .backingOff, .closed: break
+        case .stopping, .asleep, .backingOff, .suspended, .closed: break
         }
         backoff.reset()
         lastFailure = nil
@@ -282,13 +289,32 @@ package struct LifeMachine: Sendable {
         return [.hold]
     }
 
+    private mutating func suspend() -> [Action] {
+        defer { if state != .closed { state = .suspended } }
+        switch state {
+        // The start that is under way reports to a machine that has moved on, and is retired then.
+        case .queued, .starting: return [.hold, .leaveQueue]
+        case .serving(let worker, _), .quieting(let worker, _, _), .frozen(let worker), .thawing(let worker):
+            return [.hold, .retire(worker)]
+        case .stopping, .asleep, .backingOff: return [.hold]
+        case .suspended, .closed: return []
+        }
+    }
+
+    private mutating func resume() -> [Action] {
+        guard case .suspended = state else { return [] }
+        state = .asleep
+        backoff.reset()
+        return [.hold]
+    }
+
     private mutating func close() -> [Action] {
         defer { state = .closed }
         switch state {
         case .queued, .starting: return [.leaveQueue]
         case .serving(let worker, _), .quieting(let worker, _, _), .frozen(let worker), .thawing(let worker):
             return [.retire(worker)]
-        case .stopping, .asleep, .backingOff, .closed: return []
+        case .stopping, .asleep, .backingOff, .suspended, .closed: return []
         }
     }
 }

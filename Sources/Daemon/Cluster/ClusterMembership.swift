@@ -1,0 +1,105 @@
+import Control
+import Foundation
+import Proxy
+import Synchronization
+
+/// A host's part in its cluster that its ingress needs: the routes, the other hosts, and its own right to serve.
+final class ClusterMembership: Sendable {
+    let configuration: ClusterConfiguration
+    let host: HostID
+    let group: PeerGroup
+    let directory: PeerDirectory
+    let permission = ServingPermission()
+    /// Generations of which this host has heard and that it does not have.
+    let heard: AsyncStream<Heard>
+    private let heardSource: AsyncStream<Heard>.Continuation
+    private let nowhere: App
+    private let state = Mutex(State())
+
+    /// Newer routes, and at which host they are, where that is known.
+    struct Heard: Sendable {
+        var generation: UInt64
+        var peer: HostID?
+    }
+
+    private struct State {
+        var table: PublishedRoutes?
+        var routes: ClusterRoutes?
+        var published: ReadyAnswer?
+    }
+
+    /// - Throws: ``MartletError`` with code `bad_request` when the secret is none.
+    init(_ configuration: ClusterConfiguration, host: HostID, limits: HostConfiguration.Limits) throws {
+        self.configuration = configuration
+        self.host = host
+        let (heard, source) = AsyncStream.makeStream(of: Heard.self, bufferingPolicy: .bufferingNewest(16))
+        (self.heard, heardSource) = (heard, source)
+        do {
+            group = try PeerGroup(
+                secret: configuration.secret,
+                alsoAccepted: configuration.acceptedSecrets
+            ) { generation, upstream in
+                let name = upstream.app.name
+                let host = name.hasPrefix("host:") ? HostID(String(name.dropFirst("host:".count))) : nil
+                source.yield(Heard(generation: UInt64(max(generation, 0)), peer: host))
+            }
+        } catch let error as ProxyError {
+            throw MartletError(.badRequest, error.message, cause: error)
+        }
+        directory = PeerDirectory(group: group, limits: configuration.peers)
+        var held = AppLimits()
+        held.heldRequests = configuration.peers.heldRequests
+        held.holdTime = configuration.peers.holdTime
+        nowhere = App(name: "host:unknown", limits: held)
+    }
+
+    /// Where other hosts connect.
+    var listener: ProxyConfiguration.Listener {
+        var listener = ProxyConfiguration.Listener(
+            address: configuration.listener.address,
+            port: configuration.listener.port
+        )
+        listener.peers = group
+        return listener
+    }
+
+    /// The generation of the routes in use; 0 before the first.
+    var generation: UInt64 { state.withLock { $0.routes?.generation ?? 0 } }
+
+    var routes: ClusterRoutes? { state.withLock { $0.routes } }
+    var table: PublishedRoutes? { state.withLock { $0.table } }
+
+    /// The picture for the router.
+    var view: ClusterView {
+        let (routes, published) = state.withLock { ($0.routes, $0.published) }
+        return ClusterView(
+            routes: routes,
+            published: published,
+            nowhere: nowhere,
+            permission: permission,
+            onStale: { [heardSource] in heardSource.yield(Heard(generation: $0, peer: nil)) }
+        )
+    }
+
+    /// Takes a table into use unless it is older than the one in use.
+    ///
+    /// - Returns: whether it is newer; the router is to be published then.
+    func take(_ table: PublishedRoutes) throws -> Bool {
+        let routes = try table.compiled(for: host, directory)
+        let answer = ReadyAnswer(
+            status: 200,
+            headers: [(name: "Content-Type", value: "application/json")],
+            body: Array(try JSONFormat.encoder().encode(table))
+        )
+        return state.withLock { state in
+            guard routes.generation > state.routes?.generation ?? 0 else { return false }
+            state = State(table: table, routes: routes, published: answer)
+            return true
+        }
+    }
+
+    /// Under which requests wait that no host takes now.
+    var waiting: [App] { [nowhere] + directory.all.map(\.waiting) }
+
+    func close() { heardSource.finish() }
+}

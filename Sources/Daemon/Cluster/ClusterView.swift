@@ -1,0 +1,97 @@
+import Proxy
+import Synchronization
+
+/// What a host's router knows of its cluster, as one immutable picture.
+///
+/// ```
+///                              ┌─ placed here ──► its worker (ApplicationRouter)
+///   request for an app ────────┤
+///                              └─ not here ─► routes say: another host ─► forwarded, at most PeerGroup's hops
+///                                             routes say: this host    ─► 404
+///                                             the sender knows newer routes, or nobody is known ─► it waits
+/// ```
+struct ClusterView: Sendable {
+    /// Nil until the first table has come.
+    let routes: ClusterRoutes?
+    /// What peers are told that ask for the table.
+    let published: ReadyAnswer?
+    /// Under which requests wait while no table is known, or nobody has the slice.
+    let nowhere: App
+    /// Whether this host may answer for its apps.
+    let permission: ServingPermission
+    /// Told on a loop's thread that there are newer routes than these.
+    let onStale: @Sendable (_ generation: UInt64) -> Void
+
+    /// The host name under which peers ask each other for routes; no app can have it.
+    static let internalName = "routes.martlet.internal"
+
+    /// Why this host must not answer for its own apps now; nil while it may.
+    var refusal: ReadyAnswer? { permission.refusal }
+
+    /// Where a request goes whose app is not placed here; nil for nowhere, because the app does not exist.
+    ///
+    /// `labelBytes`: how many bytes of the host's name are the app's.
+    func route(_ request: borrowing RoutedRequest, labelBytes: Int) -> RouteDecision? {
+        if let told = request.peerGeneration, UInt64(told) > routes?.generation ?? 0 {
+            // The sender believes from newer routes that the app is here. Sending it on by older ones could be a circle.
+            onStale(UInt64(told))
+            return .misdirected(nil)
+        }
+        guard let routes else { return .hold(nowhere) }
+        let place = request.withHostName { name in
+            routes.place(of: UnsafeBufferPointer(rebasing: name[..<labelBytes]))
+        }
+        switch place {
+        case nil: return .hold(nowhere)
+        case .here: return nil
+        case .peer(let peer): return peer.upstream.map { .forward($0) } ?? .hold(peer.waiting)
+        }
+    }
+
+    /// What becomes of a request that another host did not take: it waits until the routes change or the host is back.
+    func failed(_ failure: UpstreamFailure, of upstream: Upstream) -> FailureDecision {
+        switch failure {
+        case .refused, .connectTimeout, .misdirected, .tooManyHops, .closedBeforeAnswer: .hold(upstream.app)
+        default: .answer
+        }
+    }
+
+    /// The answer to another host that asks for the routes; nil for other requests.
+    func answerPeer(_ request: borrowing RoutedRequest) -> RouteDecision? {
+        guard request.peerHops > 0 else { return nil }
+        let isAsking = request.withHostName { name in
+            name.elementsEqual(Self.internalName.utf8)
+        }
+        guard isAsking, let published else { return .unknown }
+        return .respond(published, nil)
+    }
+}
+
+/// Whether a host may answer for its apps: while it has a lease.
+///
+/// Loops read it for every request.
+final class ServingPermission: Sendable {
+    private let answer = Mutex<ReadyAnswer?>(nil)
+    private let isRefused = Atomic<Bool>(false)
+
+    /// Nil while the host may answer.
+    var refusal: ReadyAnswer? {
+        isRefused.load(ordering: .acquiring) ? answer.withLock { $0 } : nil
+    }
+
+    var isGranted: Bool { !isRefused.load(ordering: .acquiring) }
+
+    func grant() { isRefused.store(false, ordering: .releasing) }
+
+    func refuse(_ reason: String) {
+        answer.withLock {
+            $0 = .error(
+                status: 503,
+                code: "host_without_lease",
+                message: "This host may not answer for the app at the moment: \(reason). Try again.",
+                retryAfterSeconds: 2
+            )
+        }
+        isRefused.store(true, ordering: .releasing)
+    }
+}

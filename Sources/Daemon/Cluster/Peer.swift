@@ -1,0 +1,111 @@
+import Control
+import Proxy
+import Synchronization
+
+/// Another host, as this one's ingress sees it.
+final class Peer: Sendable {
+    let host: HostID
+    /// Where its listener for peers is; nil for a host that is lost, or whose address is not known.
+    let address: PeerAddress?
+    /// How requests reach it.
+    let upstream: Upstream?
+    /// Under which requests wait while the host does not take them.
+    let waiting: App
+
+    init(host: HostID, address: PeerAddress?, group: PeerGroup, limits: PeerLimits) {
+        self.host = host
+        self.address = address
+        var held = AppLimits()
+        held.heldRequests = limits.heldRequests
+        held.holdTime = limits.holdTime
+        held.runningRequests = limits.runningRequests
+        held.openTunnels = limits.openTunnels
+        waiting = App(name: "host:\(host)", limits: held)
+        guard let address else {
+            upstream = nil
+            return
+        }
+        var options = Upstream.Options()
+        options.peers = group
+        // The owner has the app's own limit, and answers at its end.
+        options.answerTimeout = .seconds(3600)
+        upstream = Upstream(app: waiting, address: .tcp(host: address.host, port: address.port), options: options)
+    }
+}
+
+/// What requests to one other host may use of this one.
+public struct PeerLimits: Sendable {
+    /// Requests that wait for a host that does not take them, and for how long: a failover is done by then, or the
+    /// client is told.
+    public var heldRequests = 4096
+    public var holdTime = Duration.seconds(20)
+    /// Requests to another host at the same time.
+    public var runningRequests = 8192
+    public var openTunnels = 16_384
+
+    public init() {}
+}
+
+/// Where a host listens for others, as a number and a port: `10.0.0.2:7701`, `[fd00::2]:7701`.
+public struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
+    public var host: String
+    public var port: UInt16
+
+    public init(host: String, port: UInt16) {
+        self.host = host
+        self.port = port
+    }
+
+    /// Reads `host:port`; nil for anything else.
+    public init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
+            return nil
+        }
+        var host = text[..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = host.dropFirst().dropLast()
+        } else if host.contains(":") {
+            return nil
+        }
+        guard !host.isEmpty else { return nil }
+        self.host = String(host)
+        self.port = port
+    }
+
+    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+/// The other hosts by name: one ``Peer`` for each as long as its address is the same, so that connections are kept when
+/// the routes change.
+final class PeerDirectory: Sendable {
+    let group: PeerGroup
+    private let limits: PeerLimits
+    private let peers = Mutex<[HostID: Peer]>([:])
+
+    init(group: PeerGroup, limits: PeerLimits) {
+        self.group = group
+        self.limits = limits
+    }
+
+    /// The peer with this name at this address.
+    ///
+    /// A host without an address has the one that it had before, if any.
+    func peer(_ host: HostID, at address: PeerAddress?) -> Peer {
+        peers.withLock { peers in
+            if let known = peers[host], address == nil || known.address == address { return known }
+            let peer = Peer(host: host, address: address, group: group, limits: limits)
+            peers[host] = peer
+            return peer
+        }
+    }
+
+    func peer(_ host: HostID) -> Peer? { peers.withLock { $0[host] } }
+
+    /// All that were ever named and not forgotten.
+    var all: [Peer] { peers.withLock { Array($0.values) } }
+
+    /// Forgets hosts that no table names any more.
+    func keep(_ hosts: Set<HostID>) {
+        peers.withLock { peers in peers = peers.filter { hosts.contains($0.key) } }
+    }
+}
