@@ -106,8 +106,8 @@ let daemon: [Target] = [
     .target(
         name: "Daemon",
         dependencies: [
-"Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto, logging,
-            lifecycle, nioCore,
+            "Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto, logging,
+            lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],
         swiftSettings: strict
     ),
@@ -228,7 +228,7 @@ let storage: [Target] = [
 
 // The cluster: what workflows and hosts say to each other, and the workflows.
 let cluster: [Target] = [
-    .target(name: "ClusterContract", dependencies: ["Control", "Temporal"], swiftSettings: strict),
+    .target(name: "ClusterContract", dependencies: ["Control", "Temporal", crypto], swiftSettings: strict),
 ]
 
 // Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.

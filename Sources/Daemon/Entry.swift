@@ -13,10 +13,33 @@ final class Entry {
     var lastFailure: ApplicationStatus.Failure?
     /// A deployment, a rollback or a removal is under way.
     var isChanging = false
+    /// Set while the app is not served here, though it was.
+    var departure: Departure?
+    /// Its files are gone; what is left says where its requests go, until the routes do.
+    var isRemoved = false
+    /// How long running requests of a worker that is retired may go on, where an order says.
+    var drainLimit: Duration?
 
     init(record: StateStore.Application, cell: RouteCell) {
         self.record = record
         self.cell = cell
+    }
+
+    /// On its way to another host.
+    ///
+    /// ```
+    ///   nil ──► quiescing ──► quiesced ──► handedOver ──► (removed)
+    ///    ▲          │             │  patience is over, or resume
+    ///    └──────────┴─────────────┘
+    ///   nil ──► lost     the lease is over, or another host has taken the app
+    /// ```
+    enum Departure: Sendable {
+        case quiescing(since: Uptime)
+        /// The databases are closed and the epoch is given up; requests wait.
+        case quiesced(QuiesceReport, since: Uptime)
+        /// Requests go to the new host.
+        case handedOver(to: HostID)
+        case lost(reason: String)
     }
 
     final class Awake {

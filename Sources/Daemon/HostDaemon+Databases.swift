@@ -13,6 +13,7 @@ extension HostDaemon {
             configuration,
             host: self.configuration.host,
             folder: folder,
+            right: membership?.right ?? LeaseRight(),
             logger: logger
         ) { [weak self] app, reason in
             await self?.fenced(app, reason)
@@ -100,6 +101,7 @@ extension HostDaemon {
     /// Another host has the app, or this one may not act any more: its workers end at once.
     private func fenced(_ app: ApplicationID, _ reason: String) {
         guard let entry = entries[app] else { return }
+        if membership != nil, entry.departure == nil { lose(entry, to: nil, because: reason) }
         logs.log(of: app).note("stopped: \(reason)", version: entry.record.version, level: .error)
         entry.lastFailure = ApplicationStatus.Failure(message: reason, at: Date())
         for instance in entry.awake?.instances.values ?? [:].values {

@@ -125,6 +125,9 @@ extension HostDaemon: ApplicationService {
     private func change(_ app: ApplicationID, _ record: StateStore.Application) throws -> Entry {
         guard !isStopping else { throw MartletError(.unavailable, "the host is stopping; try again later") }
         let entry = entries[app] ?? Self.makeEntry(record, limits: configuration.limits)
+        guard entry.departure == nil else {
+            throw MartletError(.conflict, "\(app) is on its way to another host; try again")
+        }
         guard !entry.isChanging else {
             throw MartletError(
                 .conflict,
@@ -157,7 +160,7 @@ extension HostDaemon: ApplicationService {
         if try await !store.isUsed(version) { removeFiles(of: [version]) }
     }
 
-    private func removeFiles(of versions: [VersionID]) {
+    func removeFiles(of versions: [VersionID]) {
         for version in versions {
             let trash = folder.stagingPath()
             rename(folder.version(version.rawValue), trash)

@@ -158,6 +158,11 @@ extension HostDaemon {
             handle(.started(id), entry)
         } catch is CancellationError {
             await failed(id, app, "the host is stopping")
+        } catch let error as MartletError where error.code == .ownedElsewhere {
+            await failed(id, app, error.message)
+            if let entry = entries[app] {
+                lose(entry, to: (error.cause as? OrderRefusal)?.holder, because: error.message)
+            }
         } catch {
             let message = (error as? MartletError)?.message ?? "\(error)"
             await failed(id, app, message)
@@ -290,10 +295,11 @@ extension HostDaemon {
             }
         instance.setStopping(reason)
         let (proxy, timeouts) = (proxy, configuration.timeouts)
+        let limit = entry.drainLimit ?? timeouts.drain
         spawn {
             try? instance.worker.thaw()  // One that cannot run is ended by force.
             await proxy?.synchronize()
-            let deadline = uptime() + timeouts.drain
+            let deadline = uptime() + limit
             var pause = Duration.milliseconds(1)
             while instance.counted.activity.runningRequests > 0, uptime() < deadline,
                 instance.worker.end.value == nil

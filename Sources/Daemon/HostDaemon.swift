@@ -25,8 +25,13 @@ public actor HostDaemon: Service {
     /// What this host knows of its cluster; nil for a host on its own.
     nonisolated let membership: ClusterMembership?
     private var apiDecision = RouteDecision.unknown
+    /// Where control's own table of routes can be had, while the host speaks to it.
+    var routesSource: (@Sendable () async throws -> Control.RouteTable)?
     /// The apps' databases beyond this host; nil for a host without a store.
     package internal(set) var databases: AppDatabases?
+
+    /// What was counted when control last asked.
+    var lastReport: (at: Uptime, counts: [ApplicationID: LoadCounts]) = (uptime(), [:])
 
     var entries: [ApplicationID: Entry]
     /// Apps that the object store knows and that have no version here yet.
@@ -97,7 +102,8 @@ public actor HostDaemon: Service {
         (jobs, jobSource) = AsyncStream.makeStream()
         (wakes, wakeSource) = AsyncStream.makeStream()
         var entries: [ApplicationID: Entry] = [:]
-        for record in try store.applications() {
+        // On a cluster an app without a version was only being prepared here.
+        for record in try store.applications() where configuration.cluster == nil || record.version != nil {
             entries[record.id] = Self.makeEntry(record, limits: configuration.limits)
         }
         self.entries = entries
@@ -132,6 +138,7 @@ public actor HostDaemon: Service {
             throw MartletError(.conflict, error.message, cause: error)
         }
         for (id, entry) in entries { table[id.rawValue] = entry.cell }
+        if membership != nil { loadRoutes() }
         if let settings = configuration.tls { try await startTLS(settings) }
     }
 
@@ -177,6 +184,7 @@ public actor HostDaemon: Service {
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.wakeLoop() }
                 group.addTask { await self.sweepLoop() }
+                group.addTask { await self.clusterLoops() }
                 group.addTask { await self.takeOverStoredApplications() }
                 for await job in jobs { group.addTask { await job() } }
                 // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with

@@ -60,6 +60,12 @@ package struct RestoredDatabase: Sendable, Hashable {
     package let path: String
     package let point: RestorePoint
     package let sizeBytes: Int64
+
+    package init(path: String, point: RestorePoint, sizeBytes: Int64) {
+        self.path = path
+        self.point = point
+        self.sizeBytes = sizeBytes
+    }
 }
 
 /// How far a restore is.
@@ -119,6 +125,9 @@ package protocol Replicator: Sendable {
 
     /// Makes `path` a copy of the newest state and keeps it up to date until it is finished or cancelled.
     func follow(_ replica: ReplicaLocation, to path: String) async throws -> any ReplicaFollower
+
+    /// How far a replica is, as the store has it; nil when there is none.
+    func newestPosition(of replica: ReplicaLocation) async throws -> ReplicaPosition?
 
     /// The replicas below a prefix, such as those of an app's epoch, in the order of their keys.
     func replicas(below prefix: String) async throws -> [ReplicaLocation]

@@ -1,4 +1,4 @@
-public import Control
+public import ClusterContract
 
 /// How a host takes part in a cluster.
 public struct ClusterConfiguration: Sendable {
@@ -6,17 +6,17 @@ public struct ClusterConfiguration: Sendable {
     public var listener: HostConfiguration.Listener
     /// Where they are told that it is, where that differs from the listener's address, such as behind a bridge.
     public var advertisedHost: String?
-    /// What the hosts of the cluster share: 16 to 512 visible ASCII characters.
-    public var secret: String
+    /// What the hosts of the cluster share.
+    public var secret: ClusterSecret
     /// Secrets that others may still send, while a new one is brought to all.
-    public var acceptedSecrets: [String] = []
+    public var acceptedSecrets: [ClusterSecret] = []
     public var peers = PeerLimits()
     public var moves = MoveLimits()
     /// How often held requests for other hosts are tried again, and newer routes are looked for.
     public var retryInterval = Duration.milliseconds(250)
     public var gossipInterval = Duration.seconds(5)
 
-    public init(listener: HostConfiguration.Listener, secret: String) {
+    public init(listener: HostConfiguration.Listener, secret: ClusterSecret) {
         self.listener = listener
         self.secret = secret
     }

@@ -1,3 +1,4 @@
+import ClusterContract
 import Control
 import Foundation
 import Proxy
@@ -9,7 +10,8 @@ final class ClusterMembership: Sendable {
     let host: HostID
     let group: PeerGroup
     let directory: PeerDirectory
-    let permission = ServingPermission()
+    let right: LeaseRight
+    let permission: ServingPermission
     /// Generations of which this host has heard and that it does not have.
     let heard: AsyncStream<Heard>
     private let heardSource: AsyncStream<Heard>.Continuation
@@ -18,12 +20,12 @@ final class ClusterMembership: Sendable {
 
     /// Newer routes, and at which host they are, where that is known.
     struct Heard: Sendable {
-        var generation: UInt64
+        var generation: Int
         var peer: HostID?
     }
 
     private struct State {
-        var table: PublishedRoutes?
+        var table: Control.RouteTable?
         var routes: ClusterRoutes?
         var published: ReadyAnswer?
     }
@@ -32,16 +34,19 @@ final class ClusterMembership: Sendable {
     init(_ configuration: ClusterConfiguration, host: HostID, limits: HostConfiguration.Limits) throws {
         self.configuration = configuration
         self.host = host
+        let right = LeaseRight()
+        self.right = right
+        permission = ServingPermission { right.isValid }
         let (heard, source) = AsyncStream.makeStream(of: Heard.self, bufferingPolicy: .bufferingNewest(16))
         (self.heard, heardSource) = (heard, source)
         do {
             group = try PeerGroup(
-                secret: configuration.secret,
-                alsoAccepted: configuration.acceptedSecrets
+                secret: configuration.secret.peerSecret,
+                alsoAccepted: configuration.acceptedSecrets.map(\.peerSecret)
             ) { generation, upstream in
                 let name = upstream.app.name
                 let host = name.hasPrefix("host:") ? HostID(String(name.dropFirst("host:".count))) : nil
-                source.yield(Heard(generation: UInt64(max(generation, 0)), peer: host))
+                source.yield(Heard(generation: generation, peer: host))
             }
         } catch let error as ProxyError {
             throw MartletError(.badRequest, error.message, cause: error)
@@ -64,10 +69,10 @@ final class ClusterMembership: Sendable {
     }
 
     /// The generation of the routes in use; 0 before the first.
-    var generation: UInt64 { state.withLock { $0.routes?.generation ?? 0 } }
+    var generation: Int { state.withLock { $0.routes?.generation ?? 0 } }
 
     var routes: ClusterRoutes? { state.withLock { $0.routes } }
-    var table: PublishedRoutes? { state.withLock { $0.table } }
+    var table: Control.RouteTable? { state.withLock { $0.table } }
 
     /// The picture for the router.
     var view: ClusterView {
@@ -84,8 +89,8 @@ final class ClusterMembership: Sendable {
     /// Takes a table into use unless it is older than the one in use.
     ///
     /// - Returns: whether it is newer; the router is to be published then.
-    func take(_ table: PublishedRoutes) throws -> Bool {
-        let routes = try table.compiled(for: host, directory)
+    func take(_ table: Control.RouteTable) throws -> Bool {
+        let routes = ClusterRoutes(table, host: host, directory: directory)
         let answer = ReadyAnswer(
             status: 200,
             headers: [(name: "Content-Type", value: "application/json")],
@@ -96,6 +101,11 @@ final class ClusterMembership: Sendable {
             state = State(table: table, routes: routes, published: answer)
             return true
         }
+    }
+
+    /// Tells that there may be newer routes at a host.
+    func hear(_ generation: Int, from peer: HostID?) {
+        heardSource.yield(Heard(generation: generation, peer: peer))
     }
 
     /// Under which requests wait that no host takes now.

@@ -8,7 +8,7 @@ import Slicer
 /// search, without an allocation.
 struct ClusterRoutes: Sendable {
     /// Grows with every change; of two tables the higher one counts.
-    let generation: UInt64
+    let generation: Int
     /// The lowest key of each slice, ascending; the first is 0.
     private let starts: [UInt64]
     /// The owner of each slice, as an index into `places`.
@@ -24,33 +24,33 @@ struct ClusterRoutes: Sendable {
         case peer(Peer)
     }
 
-    /// Makes a table.
-    ///
-    /// - Throws: ``MartletError`` with code `bad_request` that names the first fault.
-    init(
-        generation: UInt64,
-        starts: [UInt64],
-        owners: [Int],
-        places: [Place],
-        exceptions: [String: Int]
-    ) throws(MartletError) {
-        func invalid(_ fault: String) -> MartletError {
-            MartletError(.badRequest, "take routes \(generation): \(fault); fetch them again from the control process")
+    /// The table as `host` sees it, with its peers from the directory.
+    init(_ table: Control.RouteTable, host: Control.HostID, directory: PeerDirectory) {
+        let indices = Dictionary(table.hosts.enumerated().map { ($1.id, Int32($0)) }) { first, _ in first }
+        var places: [Place] = table.hosts.map {
+            $0.id == host ? .here : .peer(directory.peer($0.id, at: $0.peer))
         }
-        guard starts.count == owners.count else {
-            throw invalid("they have \(starts.count) slices and \(owners.count) owners")
-        }
-        guard starts.first ?? 0 == 0 else { throw invalid("their first slice begins above 0") }
-        for index in starts.indices.dropFirst() where starts[index] <= starts[index - 1] {
-            throw invalid("slice \(index) does not begin above the one before it")
-        }
-        guard owners.allSatisfy(places.indices.contains), exceptions.values.allSatisfy(places.indices.contains)
-        else { throw invalid("they name a host that is not in their list") }
-        self.generation = generation
-        self.starts = starts
-        self.owners = owners.map(Int32.init)
+        var unknown: [Control.HostID: Int32] = [:]
+        exceptions = NameTable(
+            Dictionary(
+                uniqueKeysWithValues: table.exceptions.values.map { exception in
+                    if let index = indices[exception.host] ?? unknown[exception.host] {
+                        return (exception.app.rawValue, index)
+                    }
+                    // A host that is lost: requests for its apps wait until they are elsewhere.
+                    let index = Int32(places.count)
+                    places.append(
+                        exception.host == host ? .here : .peer(directory.peer(exception.host, at: nil))
+                    )
+                    unknown[exception.host] = index
+                    return (exception.app.rawValue, index)
+                }
+            )
+        )
+        generation = table.generation
+        starts = table.starts
+        owners = table.owners.map(Int32.init)
         self.places = places
-        self.exceptions = NameTable(exceptions.mapValues(Int32.init))
     }
 
     /// Where the app of this name is; nil when nobody has its slice.

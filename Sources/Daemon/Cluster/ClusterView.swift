@@ -1,5 +1,4 @@
 import Proxy
-import Synchronization
 
 /// What a host's router knows of its cluster, as one immutable picture.
 ///
@@ -20,7 +19,7 @@ struct ClusterView: Sendable {
     /// Whether this host may answer for its apps.
     let permission: ServingPermission
     /// Told on a loop's thread that there are newer routes than these.
-    let onStale: @Sendable (_ generation: UInt64) -> Void
+    let onStale: @Sendable (_ generation: Int) -> Void
 
     /// The host name under which peers ask each other for routes; no app can have it.
     static let internalName = "routes.martlet.internal"
@@ -32,9 +31,9 @@ struct ClusterView: Sendable {
     ///
     /// `labelBytes`: how many bytes of the host's name are the app's.
     func route(_ request: borrowing RoutedRequest, labelBytes: Int) -> RouteDecision? {
-        if let told = request.peerGeneration, UInt64(told) > routes?.generation ?? 0 {
+        if let told = request.peerGeneration, told > routes?.generation ?? 0 {
             // The sender believes from newer routes that the app is here. Sending it on by older ones could be a circle.
-            onStale(UInt64(told))
+            onStale(told)
             return .misdirected(nil)
         }
         guard let routes else { return .hold(nowhere) }
@@ -67,31 +66,23 @@ struct ClusterView: Sendable {
     }
 }
 
-/// Whether a host may answer for its apps: while it has a lease.
+/// Whether a host may answer for its apps: while it has a lease, by its clock.
 ///
-/// Loops read it for every request.
+/// Loops ask for every request, and again before the answer goes out, so a process that was stopped for a while answers
+/// nothing that it may not.
 final class ServingPermission: Sendable {
-    private let answer = Mutex<ReadyAnswer?>(nil)
-    private let isRefused = Atomic<Bool>(false)
+    private let isValid: @Sendable () -> Bool
+    private let answer = ReadyAnswer.error(
+        status: 503,
+        code: "host_without_lease",
+        message: "The host that has the app may not answer for it at the moment: its lease is over. Try again.",
+        retryAfterSeconds: 2
+    )
+
+    init(_ isValid: @escaping @Sendable () -> Bool) { self.isValid = isValid }
+
+    var isGranted: Bool { isValid() }
 
     /// Nil while the host may answer.
-    var refusal: ReadyAnswer? {
-        isRefused.load(ordering: .acquiring) ? answer.withLock { $0 } : nil
-    }
-
-    var isGranted: Bool { !isRefused.load(ordering: .acquiring) }
-
-    func grant() { isRefused.store(false, ordering: .releasing) }
-
-    func refuse(_ reason: String) {
-        answer.withLock {
-            $0 = .error(
-                status: 503,
-                code: "host_without_lease",
-                message: "This host may not answer for the app at the moment: \(reason). Try again.",
-                retryAfterSeconds: 2
-            )
-        }
-        isRefused.store(true, ordering: .releasing)
-    }
+    var refusal: ReadyAnswer? { isValid() ? nil : answer }
 }

@@ -6,13 +6,13 @@ import Synchronization
 final class Peer: Sendable {
     let host: HostID
     /// Where its listener for peers is; nil for a host that is lost, or whose address is not known.
-    let address: PeerAddress?
+    let address: HostAddress?
     /// How requests reach it.
     let upstream: Upstream?
     /// Under which requests wait while the host does not take them.
     let waiting: App
 
-    init(host: HostID, address: PeerAddress?, group: PeerGroup, limits: PeerLimits) {
+    init(host: HostID, address: HostAddress?, group: PeerGroup, limits: PeerLimits) {
         self.host = host
         self.address = address
         var held = AppLimits()
@@ -29,7 +29,7 @@ final class Peer: Sendable {
         options.peers = group
         // The owner has the app's own limit, and answers at its end.
         options.answerTimeout = .seconds(3600)
-        upstream = Upstream(app: waiting, address: .tcp(host: address.host, port: address.port), options: options)
+        upstream = Upstream(app: waiting, address: .tcp(host: address.address, port: address.port), options: options)
     }
 }
 
@@ -44,35 +44,6 @@ public struct PeerLimits: Sendable {
     public var openTunnels = 16_384
 
     public init() {}
-}
-
-/// Where a host listens for others, as a number and a port: `10.0.0.2:7701`, `[fd00::2]:7701`.
-public struct PeerAddress: Sendable, Hashable, CustomStringConvertible {
-    public var host: String
-    public var port: UInt16
-
-    public init(host: String, port: UInt16) {
-        self.host = host
-        self.port = port
-    }
-
-    /// Reads `host:port`; nil for anything else.
-    public init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
-        var host = text[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
-            return nil
-        }
-        guard !host.isEmpty else { return nil }
-        self.host = String(host)
-        self.port = port
-    }
-
-    public var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 
 /// The other hosts by name: one ``Peer`` for each as long as its address is the same, so that connections are kept when
@@ -90,7 +61,7 @@ final class PeerDirectory: Sendable {
     /// The peer with this name at this address.
     ///
     /// A host without an address has the one that it had before, if any.
-    func peer(_ host: HostID, at address: PeerAddress?) -> Peer {
+    func peer(_ host: HostID, at address: HostAddress?) -> Peer {
         peers.withLock { peers in
             if let known = peers[host], address == nil || known.address == address { return known }
             let peer = Peer(host: host, address: address, group: group, limits: limits)

@@ -26,6 +26,9 @@ extension AppDatabases {
                 store: store.location,
                 orderedEpoch: order.epoch
             )
+            try refuseUnlessOrdered(plan, order, app, owner)
+            let begin = ContinuousClock.now
+            var claimed = begin
             let restored: Restored
             let claim: Ownership.Claim
             switch plan {
@@ -41,13 +44,16 @@ extension AppDatabases {
                 return adopt(app, claim, record, local, Restored())
             case .begin:
                 claim = try await claimNext(app, ownership, lease, order)
+                claimed = .now
                 restored = Restored()
                 try beginReplicas(in: data)
             case .takeNext(let kept):
                 claim = try await claimNext(app, ownership, lease, order)
+                claimed = .now
                 restored = try await carryOn(app, from: kept, to: claim.epoch, local)
             case .goOn(let newest), .restore(let newest):
                 claim = try await claimNext(app, ownership, lease, order)
+                claimed = .now
                 restored = try await restore(app, order, newest: newest, to: claim.epoch, progress: progress)
             }
             try StateFolder.make(data, mode: 0o700)
@@ -61,10 +67,30 @@ extension AppDatabases {
             var placement = LocalPlacement(epoch: claim.epoch, store: store.location)
             placement.databases = restored.databases
             try placement.write(note)
-            return adopt(app, claim, record, placement, restored)
+            var report = adopt(app, claim, record, placement, restored)
+            report.claimTime = claimed - begin
+            report.restoreTime = .now - claimed
+            return report
         } catch {
             throw Self.shown(error, "get the databases of \(app)")
         }
+    }
+
+    /// On a cluster a host goes on with what it has, and takes nothing that it was not told to take.
+    private func refuseUnlessOrdered(
+        _ plan: PlacementPlan,
+        _ order: PlacementOrder,
+        _ app: ApplicationID,
+        _ owner: OwnerRecord?
+    ) throws {
+        guard !configuration.takesByItself, !order.isOrdered else { return }
+        if case .goOn = plan { return }
+        throw MartletError(
+            .ownedElsewhere,
+            owner.map { "\(app) is not this host's: \($0.holder) has it at epoch \($0.epoch)" }
+                ?? "\(app) is not this host's: nobody has it",
+            cause: OrderRefusal(epoch: owner?.epoch ?? 0, holder: owner.flatMap { HostID($0.holder) })
+        )
     }
 
     private func adopt(
@@ -90,7 +116,7 @@ extension AppDatabases {
     ) async throws -> Ownership.Claim {
         var ended = order.ended
         if let owner = try await ownership.current(), !owner.isReleased, owner.holder != host.rawValue,
-            ended[owner.holder] == nil
+            ended[owner.holder] == nil, configuration.takesByItself
         {
             ended[owner.holder] = try await endIfDead(owner.holder, app)
         }
@@ -254,11 +280,15 @@ extension AppDatabases {
             let path = "\(data)/\(source.name)"
             let result: RestoredDatabase
             do {
-                result = try await replicator.restore(
-                    source.replica,
-                    to: path,
-                    at: origin.time.map(RestoreTarget.time) ?? .newest
-                ) { sum.update(source.name, $0) }
+                if origin.time == nil, let warm = try await self.takeWarmCopy(source, of: app, to: path) {
+                    result = warm
+                } else {
+                    result = try await replicator.restore(
+                        source.replica,
+                        to: path,
+                        at: origin.time.map(RestoreTarget.time) ?? .newest
+                    ) { sum.update(source.name, $0) }
+                }
             } catch let error as ReplicationError where error.code == .noReplica && origin.time != nil {
                 return  // It was made after that time.
             }

@@ -27,7 +27,13 @@ package actor AppDatabases {
     var placed: [ApplicationID: Placed] = [:]
     private var placing: [ApplicationID: Task<PlacementReport, any Error>] = [:]
     /// The host's right to act; nil before it was taken, and after it was lost.
-    package private(set) var lease: Lease<ContinuousClock>?
+    package private(set) var lease: Lease<ContinuousClock>? {
+        didSet { right.lease = lease }
+    }
+    /// The same, for those who ask without waiting.
+    package nonisolated let right: LeaseRight
+    /// Warm copies of databases that other hosts write, by app.
+    var following: [ApplicationID: WarmCopy] = [:]
     private var leaseFailure: (any Error)?
     private var tasks: [Task<Void, Never>] = []
     private(set) var isStopping = false
@@ -79,6 +85,7 @@ package actor AppDatabases {
         _ configuration: HostStore,
         host: HostID,
         folder: StateFolder,
+        right: LeaseRight = LeaseRight(),
         logger: Logger,
         onFence: @escaping @Sendable (ApplicationID, String) async -> Void
     ) async throws -> AppDatabases {
@@ -99,6 +106,7 @@ package actor AppDatabases {
                 store: store,
                 replicator: replicator,
                 watcher: try DatabaseWatcher(logger: logger),
+                right: right,
                 logger: logger,
                 onFence: onFence
             )
@@ -116,6 +124,7 @@ package actor AppDatabases {
         store: any ObjectStore,
         replicator: LitestreamReplicator,
         watcher: DatabaseWatcher,
+        right: LeaseRight,
         logger: Logger,
         onFence: @escaping @Sendable (ApplicationID, String) async -> Void
     ) {
@@ -125,6 +134,7 @@ package actor AppDatabases {
         self.store = store
         self.replicator = replicator
         self.watcher = watcher
+        self.right = right
         self.logger = logger
         self.onFence = onFence
     }
@@ -331,12 +341,21 @@ package struct PlacementOrder: Sendable, Equatable {
     package var time: Date?
     /// Terms of the leases of other hosts that were revoked and waited out, by host.
     package var ended: [String: Int]
+    /// Somebody who knows of the whole cluster wants the app here.
+    package var isOrdered: Bool
 
-    package init(epoch: Int? = nil, from: Int? = nil, time: Date? = nil, ended: [String: Int] = [:]) {
+    package init(
+        epoch: Int? = nil,
+        from: Int? = nil,
+        time: Date? = nil,
+        ended: [String: Int] = [:],
+        isOrdered: Bool = false
+    ) {
         self.epoch = epoch
         self.from = from
         self.time = time
         self.ended = ended
+        self.isOrdered = isOrdered
     }
 }
 
@@ -346,10 +365,21 @@ package struct PlacementReport: Sendable, Codable, Equatable {
     /// Databases that were restored, and their size.
     package var databases = 0
     package var bytes: Int64 = 0
+    /// How long the claim in the store took, and how long getting the data did after it.
+    package var claimTime = Duration.zero
+    package var restoreTime = Duration.zero
 
-    package init(epoch: Int, databases: Int = 0, bytes: Int64 = 0) {
+    package init(
+        epoch: Int,
+        databases: Int = 0,
+        bytes: Int64 = 0,
+        claimTime: Duration = .zero,
+        restoreTime: Duration = .zero
+    ) {
         self.epoch = epoch
         self.databases = databases
         self.bytes = bytes
+        self.claimTime = claimTime
+        self.restoreTime = restoreTime
     }
 }

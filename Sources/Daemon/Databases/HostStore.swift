@@ -13,6 +13,10 @@ package struct HostStore: Sendable {
     ///
     /// On a cluster the workflows know that.
     package var keepsApplications = true
+    /// Whether the host takes apps by itself that nobody has, or whose host is dead.
+    ///
+    /// On a cluster it takes none without an order.
+    package var takesByItself = true
     /// How long the store may be out of reach before the host may no longer act; who takes over waits as long.
     package var leaseDuration = Duration.seconds(30)
     package var leaseMargin = Duration.seconds(2)

@@ -35,6 +35,8 @@ package struct StateFolder: Sendable {
     }
 
     package var database: String { path + "/state.db" }
+    /// The routes of the cluster that the host had last.
+    package var routes: String { path + "/routes.json" }
     package var key: String { path + "/host.key" }
     package var staging: String { path + "/staging" }
     package var artifacts: String { path + "/artifacts" }
@@ -48,6 +50,8 @@ package struct StateFolder: Sendable {
     package func cache(_ app: String, _ version: String) -> String { self.app(app) + "/cache/" + version }
     package func placement(_ app: String) -> String { self.app(app) + "/placement.json" }
     /// Data that was found to be older than the replica, kept until the next time.
+    /// Copies of databases that another host writes.
+    package func incoming(_ app: String) -> String { self.app(app) + "/incoming" }
     package func superseded(_ app: String) -> String { self.app(app) + "/data.superseded" }
     package var replication: String { path + "/replication" }
     package var objectStore: String { path + "/store" }

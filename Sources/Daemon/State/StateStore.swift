@@ -243,6 +243,16 @@ package struct StateStore: Sendable {
         }
     }
 
+    /// Makes the variables of an app exactly these; without a change nothing is written.
+    package func replaceEnvironment(_ variables: [Variable], of app: ApplicationID) async throws {
+        let before = try await environment(of: app)
+        let names = Set(variables.map(\.name))
+        let gone = before.map(\.name).filter { !names.contains($0) }
+        if !gone.isEmpty { try await unset(gone, of: app) }
+        let changed = variables.filter { !before.contains($0) }
+        if !changed.isEmpty { try await set(changed, of: app) }
+    }
+
     package func unset(_ names: [String], of app: ApplicationID) async throws {
         try await database.write { database in
             for name in names {

@@ -11,7 +11,7 @@
 //
 // A deployment hands over a worker of the new version at any time (`adopt`): it serves from then on, and whatever was
 // there before is retired. `close` ends every state. `suspend` takes the app out of service from every state: requests
-// are held, whatever runs is retired and nothing starts, until `resume` makes it asleep.
+// are held, whatever runs is retired and nothing starts, until `resume` makes it asleep or `adopt` brings a worker.
 
 /// Decides what happens to one app on this host.
 ///
@@ -266,7 +266,7 @@ package struct LifeMachine: Sendable {
     }
 
     private mutating func adopt(_ worker: InstanceID, _ now: Uptime) -> [Action] {
-        if state == .closed || state == .suspended { return [.retire(worker)] }
+        if case .closed = state { return [.retire(worker)] }
         var actions: [Action] = [.forward(worker)]
         switch state {
         case .queued: actions.append(.leaveQueue)

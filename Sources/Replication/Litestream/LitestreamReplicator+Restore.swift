@@ -14,6 +14,10 @@ extension LitestreamReplicator {
         }
     }
 
+    package func newestPosition(of replica: ReplicaLocation) async throws -> ReplicaPosition? {
+        try await objects(of: replica).map(\.maxTransaction).max().map(ReplicaPosition.init)
+    }
+
     package func restore(
         _ replica: ReplicaLocation,
         to path: String,

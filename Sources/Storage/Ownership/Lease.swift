@@ -113,6 +113,13 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
         _ = try await record.write(value, replacing: version.etag)
     }
 
+    /// Counts a sign of life, sent at `sent`, that somebody took who revokes no lease within a duration after one.
+    ///
+    /// So a holder that reaches only those who would revoke its lease, and not the store, may go on.
+    package func confirm(sentAt sent: LeaseClock.Instant) {
+        state.withLock { $0.machine.renewed(sentAt: sent) }
+    }
+
     /// Renews the lease until it is lost or the task is cancelled.
     ///
     /// `failed`: told of each renewal that the store did not take.

@@ -1,0 +1,276 @@
+import Control
+import Foundation
+import Logging
+import Proxy
+import Storage
+
+/// The new host's side of a move: have the version ready, follow the databases, take the epoch, serve.
+extension HostDaemon {
+    /// Makes sure that a version is here with its dependencies.
+    func prepare(_ specification: ApplicationSpecification) async throws -> PrepareReport {
+        let begin = uptime()
+        let (app, id) = (specification.app, specification.version)
+        let isThere = FileManager.default.fileExists(atPath: folder.version(id.rawValue))
+        if isThere, try await store.version(id, of: app) != nil {
+            return PrepareReport(bytes: 0, milliseconds: 0)
+        }
+        let databases = try clusterDatabases()
+        do {
+            _ = try await store.claim(app, for: specification.owner, now: Date())
+            let wasThere = FileManager.default.fileExists(atPath: folder.artifact(id.rawValue))
+            try await databases.fetchArtifact(id)
+            let archive = URL(fileURLWithPath: folder.artifact(id.rawValue))
+            var version = try await unpack(archive, name: app)
+            let unpacked = uptime()
+            version = try await resolve(version) { _ in }
+            let resolved = uptime()
+            try await prepare(version)
+            return PrepareReport(
+                bytes: wasThere ? 0 : version.artifactBytes,
+                milliseconds: (uptime() - begin).milliseconds,
+                resolveMilliseconds: (resolved - unpacked).milliseconds
+            )
+        } catch {
+            throw MartletError(error, while: "prepare \(app) \(id.short)")
+        }
+    }
+
+    /// Starts a prepared version once on a copy of the data.
+    func check(_ specification: ApplicationSpecification) async throws -> CheckReport {
+        let begin = uptime()
+        let version = try await preparedVersion(specification)
+        try await setEnvironment(of: specification.app, specification.environment)
+        let checked = try await check(
+            UnpackedVersion(
+                app: version.app,
+                version: version.id,
+                artifactBytes: version.artifactBytes,
+                settings: version.settings,
+                main: version.main,
+                usesCache: version.usesCache
+            )
+        )
+        if checked.usesCache != version.usesCache { try await prepare(checked) }
+        return CheckReport(milliseconds: (uptime() - begin).milliseconds)
+    }
+
+    func preparedVersion(_ specification: ApplicationSpecification) async throws -> StateStore.Version {
+        if let version = try await store.version(specification.version, of: specification.app) { return version }
+        _ = try await prepare(specification)
+        guard let version = try await store.version(specification.version, of: specification.app) else {
+            throw MartletError(.internal, "\(specification.app) \(specification.version.short) was not prepared")
+        }
+        return version
+    }
+
+    /// Begins a warm copy of the app's databases.
+    func follow(_ order: FollowOrder) async throws -> FollowReport {
+        let begin = uptime()
+        let databases = try clusterDatabases()
+        guard await databases.epoch(of: order.app) == nil else {
+            throw MartletError(.conflict, "\(order.app) is placed on this host already")
+        }
+        let (count, bytes) = try await databases.follow(
+            order.app,
+            epoch: order.fromEpoch,
+            limit: configuration.cluster?.moves.followedDatabases ?? 8
+        )
+        return FollowReport(databases: count, bytes: bytes, milliseconds: (uptime() - begin).milliseconds)
+    }
+
+    /// Takes the app's next epoch, gets its databases and serves it.
+    func adopt(_ order: AdoptOrder) async throws -> AdoptReport {
+        let databases = try clusterDatabases()
+        let (app, specification) = (order.app, order.specification)
+        if let report = await adopted(order, databases) { return report }
+        let version = try await preparedVersion(specification)
+        try await setEnvironment(of: app, specification.environment)
+        let record = try await store.claim(app, for: specification.owner, now: Date())
+        let placed = try await place(app, ended: order.endedTerms, databases)
+        guard placed.epoch >= order.epoch else {
+            throw MartletError(
+                .internal,
+                "take \(app) at epoch \(order.epoch): the store says that \(placed.epoch) is the next"
+            )
+        }
+        await databases.abandonFollow(app)
+        let started = uptime()
+        let entry = entries[app] ?? Self.makeEntry(record, limits: configuration.limits)
+        entries[app] = entry
+        do {
+            try await takeIntoService(entry, version, isAwake: order.isAwake)
+        } catch {
+            guard order.cause == .failover else {
+                await retreat(entry, databases)
+                throw error
+            }
+            // It is this host's all the same: the next request tries again, and says what is wrong.
+            entry.lastFailure = ApplicationStatus.Failure(
+                message: MartletError(error, while: "start \(app)").message,
+                at: Date()
+            )
+        }
+        return AdoptReport(
+            epoch: placed.epoch,
+            databases: placed.databases,
+            bytes: Int(placed.bytes),
+            claimMilliseconds: placed.claimTime.milliseconds,
+            restoreMilliseconds: placed.restoreTime.milliseconds,
+            startMilliseconds: order.isAwake ? (uptime() - started).milliseconds : 0
+        )
+    }
+
+    /// The report of an order that has been carried out before.
+    private func adopted(_ order: AdoptOrder, _ databases: AppDatabases) async -> AdoptReport? {
+        guard let entry = entries[order.app], entry.departure == nil,
+            entry.record.version == order.specification.version,
+            let epoch = await databases.epoch(of: order.app), epoch >= order.epoch
+        else { return nil }
+        return AdoptReport(
+            epoch: epoch,
+            databases: 0,
+            bytes: 0,
+            claimMilliseconds: 0,
+            restoreMilliseconds: 0,
+            startMilliseconds: 0
+        )
+    }
+
+    private func takeIntoService(_ entry: Entry, _ version: StateStore.Version, isAwake: Bool) async throws {
+        let app = entry.record.id
+        try await store.use(version, now: Date())
+        entry.record.version = version.id
+        entry.record.deployedAt = Date()
+        entry.record.sleepAfter = version.settings.sleepAfter
+        entry.lastFailure = nil
+        guard isAwake else {
+            entry.departure = nil
+            table[app.rawValue] = entry.cell
+            return handle(.resume, entry)
+        }
+        let instance: Instance
+        do {
+            instance = try await makeInstance(takeInstance(), version)
+        } catch {
+            entry.departure = nil
+            table[app.rawValue] = entry.cell
+            handle(.resume, entry)
+            throw error
+        }
+        guard entries[app] === entry else {
+            await discard(instance, app)
+            throw MartletError(.conflict, "\(app) was taken off this host while it was being started")
+        }
+        entry.departure = nil
+        adopt(instance, entry)
+        table[app.rawValue] = entry.cell
+        handle(.adopt(instance.id), entry)
+    }
+
+    /// An app that could not be started is given up, so that its old host can have it back.
+    private func retreat(_ entry: Entry, _ databases: AppDatabases) async {
+        let app = entry.record.id
+        handle(.suspend, entry)
+        do {
+            try await leave(entry, databases)
+            entries[app] = nil
+            table[app.rawValue] = nil
+            try await store.remove(app)
+        } catch {
+            logger.error(
+                "an app that could not be started was not given up",
+                metadata: ["app": "\(app)", "error": "\(error)"]
+            )
+        }
+    }
+
+    /// Waits for the end of a suspended app's workers and gives its epoch up.
+    func leave(_ entry: Entry, _ databases: AppDatabases) async throws {
+        let app = entry.record.id
+        while entry.awake != nil {
+            if let instance = entry.awake?.instances.values.first {
+                _ = await instance.gone.wait(atMost: .seconds(1))
+            } else {
+                try await Task.sleep(for: .milliseconds(2))
+            }
+        }
+        guard await databases.epoch(of: app) != nil else { return }
+        _ = try await databases.giveUp(app, within: configuration.cluster?.moves.settle ?? .seconds(20))
+    }
+
+    /// Claims an app as ordered.
+    ///
+    /// - Throws: ``MartletError`` with code `owned_elsewhere` and an ``OrderRefusal`` when another host has it.
+    func place(
+        _ app: ApplicationID,
+        epoch: Int? = nil,
+        ended: [String: Int] = [:],
+        _ databases: AppDatabases
+    ) async throws -> PlacementReport {
+        do {
+            return try await databases.place(app, PlacementOrder(epoch: epoch, ended: ended, isOrdered: true))
+        } catch let error as MartletError where error.code == .conflict {
+            guard let owner = try await databases.owner(of: app), owner.holder != configuration.host.rawValue else {
+                throw error
+            }
+            throw MartletError(
+                .ownedElsewhere,
+                error.message,
+                cause: OrderRefusal(epoch: owner.epoch, holder: HostID(owner.holder))
+            )
+        }
+    }
+
+    /// Goes on with an app whose move has come to nothing.
+    func resume(_ order: ResumeOrder) async throws -> AdoptReport {
+        let databases = try clusterDatabases()
+        let entry = try entry(order.app)
+        if entry.departure == nil, let epoch = await databases.epoch(of: order.app), epoch >= order.epoch {
+            return AdoptReport(
+                epoch: epoch,
+                databases: 0,
+                bytes: 0,
+                claimMilliseconds: 0,
+                restoreMilliseconds: 0,
+                startMilliseconds: 0
+            )
+        }
+        return try await goOn(order.app)
+    }
+
+    /// Takes an app's next epoch with the data that is here, or with another host's that has given it up since.
+    ///
+    /// When another host has the app, requests go there.
+    func goOn(_ app: ApplicationID) async throws -> AdoptReport {
+        let databases = try clusterDatabases()
+        let entry = try entry(app)
+        do {
+            let owner = try await databases.owner(of: app)
+            let isOwn = owner?.holder == configuration.host.rawValue
+            let placed = try await place(app, epoch: isOwn ? owner.map { $0.epoch + 1 } : nil, databases)
+            entry.departure = nil
+            handle(.resume, entry)
+            return AdoptReport(
+                epoch: placed.epoch,
+                databases: placed.databases,
+                bytes: Int(placed.bytes),
+                claimMilliseconds: placed.claimTime.milliseconds,
+                restoreMilliseconds: placed.restoreTime.milliseconds,
+                startMilliseconds: 0
+            )
+        } catch let error as MartletError where error.code == .ownedElsewhere {
+            lose(entry, to: (error.cause as? OrderRefusal)?.holder, because: error.message)
+            throw error
+        }
+    }
+
+    /// Another host has the app: requests go there, if it is known where that is, or wait for newer routes.
+    func lose(_ entry: Entry, to holder: HostID?, because reason: String) {
+        handle(.suspend, entry)
+        if let holder, let peer = membership?.directory.peer(holder), peer.upstream != nil {
+            send(entry, to: peer)
+        } else {
+            entry.departure = .lost(reason: reason)
+        }
+    }
+}
