@@ -115,7 +115,8 @@ let daemon: [Target] = [
         name: "DaemonTests",
         dependencies: [
             "Archive", "Control", "Daemon", "CSandbox", "Proxy", "martlet-host-benchmark", logging,
-            "Replication", "Storage", "StorageTestSupport", "Supervision",
+            "Replication", "Storage", "StorageTestSupport", "Supervision", "ClusterContract", "Slicer", "Temporal",
+            nioCore,
         ],
         swiftSettings: strict
     ),
@@ -157,7 +158,7 @@ let cli: [Target] = [
         name: "CLI",
         dependencies: [
             "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", "Storage", logging, metrics,
-            lifecycle,
+            lifecycle, "ClusterContract", "Temporal",
             unixSignals,
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],

@@ -16,7 +16,7 @@ struct Martlet: AsyncParsableCommand {
             """,
         version: version,
         groupedSubcommands: [
-            CommandGroup(name: "Host:", subcommands: [Up.self, Doctor.self]),
+            CommandGroup(name: "Host:", subcommands: [Up.self, RunHost.self, Doctor.self]),
             CommandGroup(
                 name: "Apps:",
                 subcommands: [

@@ -104,6 +104,11 @@ extension HostDaemon {
                 ? try secrets.open(variable.value, app: version.app.rawValue, name: variable.name)
                 : String(decoding: variable.value, as: UTF8.self)
         }
+        if membership != nil {
+            // So that an app, or a test of the cluster, can tell where it runs, and as which of its placements.
+            environment["MARTLET_HOST"] = configuration.host.rawValue
+            environment["MARTLET_EPOCH"] = await databases?.epoch(of: version.app).map(String.init)
+        }
         return environment
     }
 }

@@ -173,6 +173,9 @@ public actor HostDaemon: Service {
     /// The port of the first listener with TLS, once it is known.
     public var tlsPort: UInt16? { tls?.port }
 
+    /// The port that other hosts connect to, once it is known.
+    public var peerPort: UInt16? { membership == nil ? nil : proxy?.addresses.last?.port }
+
     /// What the start-up output says about isolation and limits.
     public nonisolated var summary: String {
         "sandbox: \(isolator.name), control groups: \(groups.summary), pool: \(pool.isUsable ? "on" : "off")"

@@ -1,4 +1,4 @@
-public import ClusterContract
+import ClusterContract
 public import Control
 import Foundation
 public import Logging
@@ -84,7 +84,7 @@ public final class HostAgent: Service {
         options.identity = "host-\(configuration.host)-\(incarnation.prefix(8))"
         options.maxConcurrentActivityTaskPollers = 4
         options.workerStopTimeout = .seconds(5)
-        let worker = Worker(
+        let worker = Temporal.Worker(
             connection: client.connection,
             taskQueue: ClusterNames.queue(of: configuration.host),
             activities: registrations,

@@ -1,6 +1,8 @@
 import Control
 import Foundation
 import Proxy
+import Storage
+import Synchronization
 
 /// What the host's agent asks of it beside orders about apps.
 extension HostDaemon {

@@ -341,7 +341,7 @@ struct Up: AsyncParsableCommand {
 
 /// The host and its API as one service, so that both are told of a shutdown at once: the API ends what it streams, and
 /// the ingress closes its connections to the API.
-private struct HostWithAPI: Service {
+struct HostWithAPI: Service {
     let host: HostDaemon
     let api: ControlAPI
 

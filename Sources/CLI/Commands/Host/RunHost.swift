@@ -1,0 +1,272 @@
+import ArgumentParser
+import ClusterContract
+import Control
+import ControlAPI
+import Daemon
+import Foundation
+import Logging
+import Metrics
+import ServiceLifecycle
+import Temporal
+import UnixSignals
+
+/// `martlet host`.
+struct RunHost: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "host",
+        abstract: "Run one host of a cluster: its apps, their ingress, and its part in moves.",
+        discussion: """
+            Needs the cluster's Temporal, its object store, and a file with the secret that all hosts and `martlet control` \
+            share. The state is in one folder; another start with it goes on with the apps that are still this host's.
+            """
+    )
+
+    @Option(help: "The host's name in the cluster: a-z, 0-9 and -.") var id: String
+    @Option(help: "The folder for the host's state.", completion: .directory) var data: String
+    @Option(help: "The object store of the cluster: s3://BUCKET/PREFIX?endpoint=…, or a folder that all hosts share.")
+    var store: String
+    @Option(help: "Temporal's frontend: HOST:PORT.") var temporal = "127.0.0.1:7233"
+    @Option(help: "The namespace in Temporal.") var namespace = "default"
+    @Option(name: .customLong("secret-file"), help: "The file with the cluster's secret.", completion: .file())
+    var secretFile: String
+    @Option(help: "The address that clients connect to.") var listen = "127.0.0.1"
+    @Option(help: "The port that clients connect to; 0 takes a free one.") var port: UInt16 = 8080
+    @Option(name: .customLong("peer-listen"), help: "Where other hosts connect: ADDRESS:PORT; port 0 takes a free one.")
+    var peerListen = "127.0.0.1:0"
+    @Option(help: "The numeric address by which others reach this host, where that is not the one it listens on.")
+    var advertise: String?
+    @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
+    @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = Up.SandboxKind.bubblewrap
+    @Option(name: .customLong("sleep-after"), help: "Idle time until an app sleeps, unless its settings say otherwise.")
+    var sleepAfter = "60s"
+    @Option(help: "Memory of a worker, unless the app's settings say otherwise.") var memory = "256MiB"
+    @Option(help: "How long the host may serve without renewing its lease in the store; a failover waits as long.")
+    var lease = "6s"
+    @Option(help: "Without a sign of life for so long, the host's session is over.") var heartbeat = "3s"
+    @Option(help: "Cores that the Slicer counts with; without it those of the machine.") var cores: Double?
+    @Option(help: "The program that replicates databases.", completion: .file()) var litestream: String?
+    @Option(help: "The runtime's program.", completion: .file()) var deno: String?
+    @Option(help: "The folder with the worker's harness.", completion: .directory) var runtime: String?
+    @Option(name: .customLong("log-level"), help: "How much to log.") var logLevel = Up.LogLevel.notice
+
+    func run() async throws {
+        let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .notice
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = logLevel
+            return handler
+        }
+        let metrics = PrometheusRegistry()
+        MetricsSystem.bootstrap(metrics)
+        let folder = URL(filePath: data).standardizedFileURL
+        do {
+            try FileManager.default.createDirectory(
+                at: folder,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o711]
+            )
+        } catch {
+            throw MartletError(
+                .badRequest,
+                "make the folder \(folder.path): \(error.localizedDescription); choose another with --data",
+                cause: error
+            )
+        }
+        let secret = try clusterSecret()
+        let host = try HostDaemon(
+            try hostConfiguration(folder, secret: secret),
+            logger: Logger(label: "martlet.host")
+        )
+        let (ready, continuation) = AsyncStream<Int?>.makeStream()
+        let address = apiAddress(folder)
+        let api = ControlAPI(
+            configuration: APIConfiguration(
+                address: address,
+                domain: domain,
+                uploadsFolder: folder.appending(path: "uploads"),
+                maximumUploadBytes: 1 << 20,
+                protectsMetrics: true
+            ),
+            service: host,
+            authenticator: SingleTokenAuthenticator(token: try secret.apiToken, user: .local),
+            version: Martlet.version,
+            health: { Health(checks: [Health.Check(name: "host", status: .ok, message: host.summary)]) },
+            metrics: metrics,
+            logger: Logger(label: "martlet.api"),
+            onReady: { continuation.yield($0) }
+        )
+        let member = ClusterMember(host: host, command: self, apiReady: ready, apiAddress: address)
+        // Ended in the reverse order: first the host says that it leaves, then it ends what runs.
+        var configuration = ServiceGroupConfiguration(
+            services: [HostWithAPI(host: host, api: api), member],
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: Logger(label: "martlet")
+        )
+        configuration.maximumGracefulShutdownDuration = .seconds(60)
+        try await ServiceGroup(configuration: configuration).run()
+        Terminal.note("Stopped. The host goes on where it was when it is started with the same folder.")
+    }
+
+    private func clusterSecret() throws -> ClusterSecret {
+        let text: String
+        do { text = try String(contentsOf: URL(filePath: secretFile), encoding: .utf8) } catch {
+            throw MartletError(
+                .badRequest,
+                "read the cluster's secret from \(secretFile): \(error.localizedDescription)",
+                cause: error
+            )
+        }
+        return try ClusterSecret(text)
+    }
+
+    private func hostConfiguration(_ folder: URL, secret: ClusterSecret) throws -> HostConfiguration {
+        guard
+            let runtimeFolder = runtime.map({ URL(filePath: $0) }) ?? Programs.home?.appending(path: "Runtime")
+        else {
+            throw MartletError(
+                .badRequest,
+                "the worker's harness is not found from this program upwards; name its folder with --runtime DIR"
+            )
+        }
+        guard
+            let deno = Programs.tool("deno", given: deno ?? ProcessInfo.processInfo.environment["MARTLET_DENO"])
+        else {
+            throw MartletError(.unavailable, "deno is not found; run `make tools`, or name it with --deno FILE")
+        }
+        var configuration = HostConfiguration(
+            folder: folder,
+            host: try HostID(validating: id),
+            listeners: [HostConfiguration.Listener(address: listen, port: port)],
+            runtimeFolder: runtimeFolder,
+            deno: deno
+        )
+        configuration.domain = domain
+        switch sandbox {
+        case .none: configuration.sandbox = .none
+        case .bubblewrap:
+            configuration.sandbox = .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
+        }
+        configuration.sleep.after = try duration(sleepAfter, "--sleep-after")
+        guard let memory = ByteCount.parse(memory), memory > 0 else {
+            throw MartletError(.badRequest, "--memory \(self.memory) is no size such as 128MiB")
+        }
+        configuration.limits.memoryBytes = memory
+        guard let choice = try StoreChoice.resolve(store: store, s3: nil, litestream: litestream, folder: folder)
+        else {
+            throw MartletError(.badRequest, "a host of a cluster needs an object store; name it with --store")
+        }
+        var hostStore = choice.store
+        hostStore.keepsApplications = false
+        hostStore.takesByItself = false
+        hostStore.leaseDuration = try duration(lease, "--lease")
+        // A fifth, for what lies between a look at the clock and the act.
+        hostStore.leaseMargin = min(.seconds(2), hostStore.leaseDuration / 5)
+        configuration.store = hostStore
+        let peer = try hostAndPort(peerListen, "--peer-listen")
+        configuration.cluster = ClusterConfiguration(
+            listener: HostConfiguration.Listener(address: peer.address, port: peer.port),
+            secret: secret
+        )
+        return configuration
+    }
+
+    /// As `martlet up` does it: a socket in the state folder unless its path is too long for one.
+    private func apiAddress(_ folder: URL) -> APIConfiguration.Address {
+        let path = folder.appending(path: "api.sock").path
+        guard path.utf8.count < 108 else { return .host("127.0.0.1", port: 0) }
+        unlink(path)
+        return .unixSocket(path: path)
+    }
+
+    fileprivate func agent(of host: HostDaemon) async throws -> (agent: HostAgent, connection: TemporalConnection) {
+        let server = try hostAndPort(temporal, "--temporal")
+        let connection = TemporalConnection(
+            .init(host: server.address, port: Int(server.port), namespace: namespace)
+        )
+        let peer = try hostAndPort(peerListen, "--peer-listen")
+        let ingress = HostAddress(address: reachable(listen), port: await host.port ?? port)
+        let cores = cores ?? Double(ProcessInfo.processInfo.activeProcessorCount)
+        let agent = HostAgent(
+            host,
+            HostAgent.Configuration(
+                host: try HostID(validating: id),
+                peer: HostAddress(address: reachable(peer.address), port: await host.peerPort ?? peer.port),
+                ingress: ingress,
+                api: "http://\(ingress)",
+                capacity: Int(cores * 1_000_000),
+                lease: LeaseTerms(
+                    heartbeatMilliseconds: try milliseconds(heartbeat, "--heartbeat"),
+                    leaseMilliseconds: try milliseconds(lease, "--lease")
+                )
+            ),
+            connection: connection,
+            logger: Logger(label: "martlet.agent")
+        )
+        return (agent, connection)
+    }
+
+    fileprivate func announce(_ host: HostDaemon) async {
+        Terminal.note(
+            """
+            \(Terminal.styled("Martlet \(Martlet.version)", .bold)): host \(id).
+              ingress    http://\(HostAddress(address: reachable(listen), port: await host.port ?? port))/
+              peers      \(HostAddress(address: listen, port: await host.peerPort ?? 0))
+              temporal   \(temporal), namespace \(namespace)
+              state      \(data)
+              isolation  \(host.summary)
+              databases  \(host.storeSummary)
+            """
+        )
+        if sandbox == .none {
+            Terminal.warning("workers run without a sandbox; run only apps that you trust like your own programs")
+        }
+    }
+
+    private func reachable(_ address: String) -> String {
+        if let advertise { return advertise }
+        return address == "0.0.0.0" ? "127.0.0.1" : address == "::" ? "::1" : address
+    }
+
+    private func hostAndPort(_ text: String, _ option: String) throws(MartletError) -> HostAddress {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
+            colon > text.startIndex
+        else {
+            throw MartletError(.badRequest, "\(option) \(text) is no address and port such as 127.0.0.1:7701")
+        }
+        let address = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+        return HostAddress(address: address, port: port)
+    }
+
+    private func duration(_ text: String, _ option: String) throws(MartletError) -> Duration {
+        guard let duration = DurationText.parse(text) else {
+            throw MartletError(.badRequest, "\(option) \(text) is no duration such as 30s or 5m")
+        }
+        return duration
+    }
+
+    private func milliseconds(_ text: String, _ option: String) throws(MartletError) -> Int {
+        let (seconds, attoseconds) = try duration(text, option).components
+        return Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
+    }
+}
+
+/// The part of the process that speaks to the rest of the cluster; it begins when the API is ready.
+private struct ClusterMember: Service {
+    let host: HostDaemon
+    let command: RunHost
+    let apiReady: AsyncStream<Int?>
+    let apiAddress: APIConfiguration.Address
+
+    func run() async throws {
+        var iterator = apiReady.makeAsyncIterator()
+        guard let apiPort = await iterator.next() else { return }
+        switch apiAddress {
+        case .unixSocket(let path): try await host.start(api: .unix(path: path))
+        case .host(let name, _): try await host.start(api: .tcp(host: name, port: UInt16(apiPort ?? 0)))
+        }
+        let (agent, connection) = try await command.agent(of: host)
+        await command.announce(host)
+        try await agent.run()
+        await connection.close()
+    }
+}
