@@ -12,7 +12,7 @@ import Testing
 
 /// Hosts of a cluster in one process, with a store that they share, and the orders that control would give them.
 final class ClusterFixture {
-    final class Member {
+    final class Member: Sendable {
         let id: Control.HostID
         let daemon: HostDaemon
         let agent: HostAgent
@@ -37,6 +37,16 @@ final class ClusterFixture {
         }
 
         var route: RouteHost { RouteHost(id: id, peer: peer) }
+
+        /// Sends a request to this host's ingress.
+        func send(
+            _ method: String = "GET",
+            _ path: String = "/",
+            to app: String,
+            timeout: Int = 60
+        ) async throws -> HTTPClient.Answer {
+            try await HTTPClient.send(method, path, host: "\(app).localhost", port: port, timeout: timeout)
+        }
     }
 
     let folder: URL
@@ -162,7 +172,7 @@ final class ClusterFixture {
         _ = try ArchiveWriter().pack(source, to: archive)
         let (digest, bytes) = try FileDigest.sha256(archive.path)
         let version = try VersionID(digest: digest)
-        let objects = try FolderStore(root: folder.appending(path: "store").path)
+        let objects = try await FolderStore(root: folder.appending(path: "store").path)
         try await objects.put(
             ObjectKey(ClusterNames.artifact(version)),
             .bytes(ByteBuffer(bytes: try Data(contentsOf: archive)))
@@ -272,17 +282,5 @@ final class ClusterFixture {
         )
         table = next
         for member in receivers ?? members { try await member.daemon.publish(next) }
-    }
-
-    // MARK: - Requests
-
-    func send(
-        _ method: String = "GET",
-        _ path: String = "/",
-        to app: String,
-        by member: Member,
-        timeout: Int = 60
-    ) async throws -> HTTPClient.Answer {
-        try await HTTPClient.send(method, path, host: "\(app).localhost", port: member.port, timeout: timeout)
     }
 }
