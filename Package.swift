@@ -106,7 +106,8 @@ let daemon: [Target] = [
     .target(
         name: "Daemon",
         dependencies: [
-            "Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto, logging,
+            "Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto,
+            logging,
             lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],
         swiftSettings: strict
@@ -115,7 +116,8 @@ let daemon: [Target] = [
         name: "DaemonTests",
         dependencies: [
             "Archive", "Control", "Daemon", "CSandbox", "Proxy", "martlet-host-benchmark", logging,
-            "Replication", "Storage", "StorageTestSupport", "Supervision", "ClusterContract", "Slicer", "Temporal",
+            "Replication", "Storage", "StorageTestSupport", "Supervision", "ClusterContract", "Slicer",
+            "Temporal",
             nioCore,
         ],
         swiftSettings: strict
@@ -229,7 +231,7 @@ let storage: [Target] = [
 
 // The cluster: what workflows and hosts say to each other, and the workflows.
 let cluster: [Target] = [
-    .target(name: "ClusterContract", dependencies: ["Control", "Temporal", crypto], swiftSettings: strict),
+    .target(name: "ClusterContract", dependencies: ["Control", "Temporal", crypto], swiftSettings: strict)
 ]
 
 // Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.

@@ -57,7 +57,9 @@ public struct ClusterSecret: Sendable, CustomStringConvertible, CustomDebugStrin
     /// - Throws: ``MartletError`` when it was sealed with another secret, or for another app or name.
     public func open(_ variable: SealedVariable, app: ApplicationID) throws(MartletError) -> String {
         do {
-            guard let data = Data(base64Encoded: variable.sealed) else { throw CryptoKitError.incorrectParameterSize }
+            guard let data = Data(base64Encoded: variable.sealed) else {
+                throw CryptoKitError.incorrectParameterSize
+            }
             let value = try AES.GCM.open(
                 AES.GCM.SealedBox(combined: data),
                 using: derived("martlet variables 1"),
@@ -90,5 +92,7 @@ public struct ClusterSecret: Sendable, CustomStringConvertible, CustomDebugStrin
         }
     }
 
-    private static func context(_ app: ApplicationID, _ name: String) -> Data { Data("\(app)\u{0}\(name)".utf8) }
+    private static func context(_ app: ApplicationID, _ name: String) -> Data {
+        Data("\(app)\u{0}\(name)".utf8)
+    }
 }

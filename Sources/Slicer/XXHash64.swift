@@ -41,7 +41,11 @@ struct XXHash64 {
         return avalanche(absorbTail(result, bytes, from: offset))
     }
 
-    private static func absorbTail(_ start: UInt64, _ bytes: UnsafeBufferPointer<UInt8>, from first: Int) -> UInt64 {
+    private static func absorbTail(
+        _ start: UInt64,
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        from first: Int
+    ) -> UInt64 {
         var result = start
         var offset = first
         while offset + 8 <= bytes.count {

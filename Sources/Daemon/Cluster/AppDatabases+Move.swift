@@ -68,7 +68,11 @@ extension AppDatabases {
     /// Makes the warm copy of a database the database at `path`; nil where there is none that could be used.
     ///
     /// The one who wrote the replica has ended, so what it has now is all that it will have.
-    func takeWarmCopy(_ source: Source, of app: ApplicationID, to path: String) async throws -> RestoredDatabase? {
+    func takeWarmCopy(
+        _ source: Source,
+        of app: ApplicationID,
+        to path: String
+    ) async throws -> RestoredDatabase? {
         guard let followed = following[app]?.followers.removeValue(forKey: source.name),
             followed.replica == source.replica
         else { return nil }
@@ -77,7 +81,10 @@ extension AppDatabases {
             try await followed.follower.wait(for: newest, timeout: .seconds(20))
             let reached = try await followed.follower.finish()
             guard reached == newest else {
-                throw ReplicationError(.failed, "the copy is at \(reached.transaction), not \(newest.transaction)")
+                throw ReplicationError(
+                    .failed,
+                    "the copy is at \(reached.transaction), not \(newest.transaction)"
+                )
             }
             try FileSystem.makeFolders(DatabaseFiles(path: path).folder)
             try DatabaseFiles(path: path).removeAll()

@@ -75,7 +75,8 @@ final class ServingPermission: Sendable {
     private let answer = ReadyAnswer.error(
         status: 503,
         code: "host_without_lease",
-        message: "The host that has the app may not answer for it at the moment: its lease is over. Try again.",
+        message:
+            "The host that has the app may not answer for it at the moment: its lease is over. Try again.",
         retryAfterSeconds: 2
     )
 

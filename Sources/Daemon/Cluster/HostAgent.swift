@@ -129,7 +129,10 @@ public final class HostAgent: Service {
         _ beat: (SessionBeat) async throws -> Bool
     ) async throws {
         guard order.incarnation == incarnation else {
-            throw MartletError(.staleOrder, "host \(configuration.host) has been started anew since this session was asked for")
+            throw MartletError(
+                .staleOrder,
+                "host \(configuration.host) has been started anew since this session was asked for"
+            )
         }
         session.withLock { $0.isActive = true }
         defer {
@@ -216,7 +219,9 @@ public final class HostAgent: Service {
     private func leave() async {
         var client = client
         client.callTimeout = .seconds(3)
-        let workflow: WorkflowHandle<Nothing> = client.handle(id: ClusterNames.workflow(of: configuration.host))
+        let workflow: WorkflowHandle<Nothing> = client.handle(
+            id: ClusterNames.workflow(of: configuration.host)
+        )
         do {
             // Its own task: the host's may be cancelled already, and the call has a deadline.
             let leave = HostLeave(incarnation: incarnation)

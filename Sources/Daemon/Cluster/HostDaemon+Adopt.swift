@@ -55,10 +55,15 @@ extension HostDaemon {
     }
 
     func preparedVersion(_ specification: ApplicationSpecification) async throws -> StateStore.Version {
-        if let version = try await store.version(specification.version, of: specification.app) { return version }
+        if let version = try await store.version(specification.version, of: specification.app) {
+            return version
+        }
         _ = try await prepare(specification)
         guard let version = try await store.version(specification.version, of: specification.app) else {
-            throw MartletError(.internal, "\(specification.app) \(specification.version.short) was not prepared")
+            throw MartletError(
+                .internal,
+                "\(specification.app) \(specification.version.short) was not prepared"
+            )
         }
         return version
     }
@@ -210,7 +215,8 @@ extension HostDaemon {
         do {
             return try await databases.place(app, PlacementOrder(epoch: epoch, ended: ended, isOrdered: true))
         } catch let error as MartletError where error.code == .conflict {
-            guard let owner = try await databases.owner(of: app), owner.holder != configuration.host.rawValue else {
+            guard let owner = try await databases.owner(of: app), owner.holder != configuration.host.rawValue
+            else {
                 throw error
             }
             throw MartletError(

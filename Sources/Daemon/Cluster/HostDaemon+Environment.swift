@@ -9,7 +9,8 @@ extension HostDaemon {
     func setEnvironment(of app: ApplicationID, _ variables: [SealedVariable]) async throws {
         guard let secret = configuration.cluster?.secret else { throw Self.notInCluster() }
         // Sealing gives other bytes each time, so that what is here already is compared in the clear.
-        let known = Dictionary(try await store.environment(of: app).map { ($0.name, $0) }) { first, _ in first }
+        let known = Dictionary(try await store.environment(of: app).map { ($0.name, $0) }) { first, _ in first
+        }
         let stored = try variables.map { variable in
             let value = try secret.open(variable, app: app)
             if let old = known[variable.name], old.isSecret == variable.isSecret,

@@ -79,7 +79,9 @@ extension HostDaemon {
         var residents: [HostRegistration.Resident] = []
         for (app, entry) in entries where entry.departure == nil {
             do {
-                residents.append(HostRegistration.Resident(app: app, epoch: try await databases.place(app).epoch))
+                residents.append(
+                    HostRegistration.Resident(app: app, epoch: try await databases.place(app).epoch)
+                )
             } catch let error as MartletError where error.code == .ownedElsewhere {
                 lose(entry, to: (error.cause as? OrderRefusal)?.holder, because: error.message)
             }

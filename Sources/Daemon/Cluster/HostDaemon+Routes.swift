@@ -42,7 +42,9 @@ extension HostDaemon {
         guard let membership else { return }
         for app in membership.waiting where app.activity.heldRequests > 0 { proxy?.retryHeld(app) }
         for entry in entries.values {
-            guard case .handedOver = entry.departure, entry.cell.waiting.activity.heldRequests > 0 else { continue }
+            guard case .handedOver = entry.departure, entry.cell.waiting.activity.heldRequests > 0 else {
+                continue
+            }
             proxy?.retryHeld(entry.cell.waiting)
         }
     }
@@ -79,7 +81,9 @@ extension HostDaemon {
     private func gossipLoop(_ membership: ClusterMembership) async {
         while !Task.isCancelled, !isStopping {
             do { try await Task.sleep(for: membership.configuration.gossipInterval) } catch { return }
-            guard let peer = membership.directory.all.filter({ $0.address != nil }).randomElement() else { continue }
+            guard let peer = membership.directory.all.filter({ $0.address != nil }).randomElement() else {
+                continue
+            }
             membership.hear(.max, from: peer.host)
         }
     }
@@ -98,7 +102,10 @@ extension HostDaemon {
     }
 
     /// The newest routes that can be had: from the host that told of them, else from control, else from any host.
-    private func fetchRoutes(_ membership: ClusterMembership, from host: HostID?) async throws -> Control.RouteTable? {
+    private func fetchRoutes(
+        _ membership: ClusterMembership,
+        from host: HostID?
+    ) async throws -> Control.RouteTable? {
         let address = host.flatMap { membership.directory.peer($0)?.address }
         if let address { return try await membership.routes(at: address) }
         if let source = routesSource { return try await source() }

@@ -60,7 +60,10 @@ actor OrderDesk {
         for order: some ApplicationOrder
     ) async throws -> Report {
         guard let report = try await task.value as? Report else {
-            throw MartletError(.internal, "two different orders for \(order.app) have the number \(order.number)")
+            throw MartletError(
+                .internal,
+                "two different orders for \(order.app) have the number \(order.number)"
+            )
         }
         return report
     }

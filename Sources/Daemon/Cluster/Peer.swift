@@ -29,7 +29,11 @@ final class Peer: Sendable {
         options.peers = group
         // The owner has the app's own limit, and answers at its end.
         options.answerTimeout = .seconds(3600)
-        upstream = Upstream(app: waiting, address: .tcp(host: address.address, port: address.port), options: options)
+        upstream = Upstream(
+            app: waiting,
+            address: .tcp(host: address.address, port: address.port),
+            options: options
+        )
     }
 }
 

@@ -49,9 +49,9 @@ package struct StateFolder: Sendable {
     package func data(_ app: String) -> String { self.app(app) + "/data" }
     package func cache(_ app: String, _ version: String) -> String { self.app(app) + "/cache/" + version }
     package func placement(_ app: String) -> String { self.app(app) + "/placement.json" }
-    /// Data that was found to be older than the replica, kept until the next time.
     /// Copies of databases that another host writes.
     package func incoming(_ app: String) -> String { self.app(app) + "/incoming" }
+    /// Data that was found to be older than the replica, kept until the next time.
     package func superseded(_ app: String) -> String { self.app(app) + "/data.superseded" }
     package var replication: String { path + "/replication" }
     package var objectStore: String { path + "/store" }

@@ -156,7 +156,11 @@ final class ClusterFixture {
     }
 
     /// Packs files and puts them into the store as control does.
-    func specification(_ app: String, _ files: [String: String], environment: [String: String] = [:]) async throws
+    func specification(
+        _ app: String,
+        _ files: [String: String],
+        environment: [String: String] = [:]
+    ) async throws
         -> ApplicationSpecification
     {
         let source = folder.appending(path: "source-\(UUID().uuidString)")

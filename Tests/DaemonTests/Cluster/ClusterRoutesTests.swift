@@ -19,7 +19,9 @@ struct ClusterRoutesTests {
         )
     }
 
-    @Test(arguments: [UInt64(1), 2, 3, 4, 5, 6, 7, 8]) func `every app is where the table says`(seed: UInt64) throws {
+    @Test(arguments: [UInt64(1), 2, 3, 4, 5, 6, 7, 8]) func `every app is where the table says`(
+        seed: UInt64
+    ) throws {
         var random = SeededGenerator(seed: seed)
         let hosts = try (0..<Int.random(in: 1...7, using: &random)).map(host)
         let count = Int.random(in: 1...200, using: &random)

@@ -44,7 +44,9 @@ import Testing
             try await cluster.publish([app.app: a])
             #expect(try await b.send("POST", "/?id=one", to: "witness").status == 200)
             _ = try await b.agent.prepare(PrepareOrder(specification: app, number: cluster.nextNumber()))
-            _ = try await b.agent.follow(FollowOrder(app: app.app, number: cluster.nextNumber(), fromEpoch: 1))
+            _ = try await b.agent.follow(
+                FollowOrder(app: app.app, number: cluster.nextNumber(), fromEpoch: 1)
+            )
             let quiesce = try await a.agent.quiesce(cluster.quiesceOrder(app.app, epoch: 1))
             #expect(quiesce.wasAwake)
             async let held = b.send("GET", "/?id=one", to: "witness")
@@ -88,7 +90,10 @@ import Testing
             let app = try await cluster.specification("witness", Apps.witness)
             try await cluster.adopt(app, on: a)
             try await cluster.publish([app.app: a])
-            var broken = try await cluster.specification("witness", ["main.ts": "throw new Error('not here');"])
+            var broken = try await cluster.specification(
+                "witness",
+                ["main.ts": "throw new Error('not here');"]
+            )
             broken.app = app.app
             _ = try await b.agent.prepare(PrepareOrder(specification: broken, number: cluster.nextNumber()))
             _ = try await a.agent.quiesce(cluster.quiesceOrder(app.app, epoch: 1))
@@ -108,7 +113,11 @@ import Testing
     @Test func `a host without a warm copy restores the databases, and secrets come along`() async throws {
         try await ClusterFixture.with(["a", "b"]) { cluster in
             let (a, b) = (try cluster["a"], try cluster["b"])
-            let app = try await cluster.specification("witness", Apps.witness, environment: ["GREETING": "psst"])
+            let app = try await cluster.specification(
+                "witness",
+                Apps.witness,
+                environment: ["GREETING": "psst"]
+            )
             try await cluster.adopt(app, on: a)
             try await cluster.publish([app.app: a])
             #expect(try await a.send("POST", "/?id=one", to: "witness").status == 200)
@@ -117,7 +126,9 @@ import Testing
             #expect(move.adopt.databases == 1)
             #expect(try await a.send("GET", "/greeting", to: "witness").body == "psst")
             #expect(try await a.send("GET", "/?id=one", to: "witness").body == "1")
-            _ = try await b.agent.remove(RemoveOrder(app: app.app, number: cluster.nextNumber(), keepsReplica: false))
+            _ = try await b.agent.remove(
+                RemoveOrder(app: app.app, number: cluster.nextNumber(), keepsReplica: false)
+            )
             try await cluster.publish([:])
             #expect(try await b.send(to: "witness").status == 404)
         }
@@ -128,7 +139,13 @@ import Testing
             let (a, b) = (try cluster["a"], try cluster["b"])
             let app = try await cluster.specification("witness", Apps.witness)
             let order = AdoptOrder(
-                specification: app, number: 7, epoch: 1, fromEpoch: nil, cause: .first, isAwake: true)
+                specification: app,
+                number: 7,
+                epoch: 1,
+                fromEpoch: nil,
+                cause: .first,
+                isAwake: true
+            )
             let first = try await a.agent.adopt(order)
             #expect(try await a.agent.adopt(order) == first)
             let error = await #expect(throws: MartletError.self) {
@@ -139,24 +156,40 @@ import Testing
             try await cluster.publish([app.app: a])
             #expect(try await b.send(to: "witness").status == 200)
             let quiesce = QuiesceOrder(
-                app: app.app, number: 8, epoch: 1, drainMilliseconds: 1000, patienceMilliseconds: 60_000)
+                app: app.app,
+                number: 8,
+                epoch: 1,
+                drainMilliseconds: 1000,
+                patienceMilliseconds: 60_000
+            )
             async let once = a.agent.quiesce(quiesce)
             async let again = a.agent.quiesce(quiesce)
             #expect(try await once == again)
             let wrong = QuiesceOrder(
-                app: app.app, number: 9, epoch: 5, drainMilliseconds: 1000, patienceMilliseconds: 60_000)
+                app: app.app,
+                number: 9,
+                epoch: 5,
+                drainMilliseconds: 1000,
+                patienceMilliseconds: 60_000
+            )
             _ = try await a.agent.resume(ResumeOrder(app: app.app, number: 9, epoch: 2))
             let stale = await #expect(throws: MartletError.self) {
                 try await a.agent.quiesce(
                     QuiesceOrder(
-                        app: app.app, number: 10, epoch: wrong.epoch, drainMilliseconds: 1000,
-                        patienceMilliseconds: 60_000))
+                        app: app.app,
+                        number: 10,
+                        epoch: wrong.epoch,
+                        drainMilliseconds: 1000,
+                        patienceMilliseconds: 60_000
+                    )
+                )
             }
             #expect(stale?.code == .staleOrder)
         }
     }
 
-    private func kept(_ cluster: ClusterFixture, by member: ClusterFixture.Member) async throws -> Set<String> {
+    private func kept(_ cluster: ClusterFixture, by member: ClusterFixture.Member) async throws -> Set<String>
+    {
         let text = try await member.send("GET", "/all", to: "witness").body
         return Set(try JSONDecoder().decode([String].self, from: Data(text.utf8)))
     }

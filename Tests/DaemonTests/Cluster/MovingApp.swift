@@ -73,7 +73,15 @@ final class Witnesses: Sendable {
                     let id = "\(client)-\(count)"
                     let begin = ContinuousClock.now
                     var answer = Answer(
-                        status: 0, body: "", host: "", epoch: 0, begin: begin, end: begin, isWrite: isWriter, id: id)
+                        status: 0,
+                        body: "",
+                        host: "",
+                        epoch: 0,
+                        begin: begin,
+                        end: begin,
+                        isWrite: isWriter,
+                        id: id
+                    )
                     do {
                         let got = try await HTTPClient.send(
                             isWriter ? "POST" : "GET",
@@ -115,7 +123,9 @@ final class Witnesses: Sendable {
         var found: [String] = []
         let known = all.filter { $0.epoch > 0 }.sorted { $0.begin < $1.begin }
         let hosts = Dictionary(grouping: known, by: \.epoch).mapValues { Set($0.map(\.host)) }
-        for (epoch, names) in hosts where names.count > 1 { found.append("epoch \(epoch) was answered by \(names)") }
+        for (epoch, names) in hosts where names.count > 1 {
+            found.append("epoch \(epoch) was answered by \(names)")
+        }
         let ends = known.sorted { $0.end < $1.end }
         var (index, newest) = (0, 0)
         for answer in known {
@@ -123,7 +133,9 @@ final class Witnesses: Sendable {
                 newest = max(newest, ends[index].epoch)
                 index += 1
             }
-            if answer.epoch < newest { found.append("\(answer.host) answered at epoch \(answer.epoch) after epoch \(newest)") }
+            if answer.epoch < newest {
+                found.append("\(answer.host) answered at epoch \(answer.epoch) after epoch \(newest)")
+            }
         }
         return found
     }

@@ -13,7 +13,8 @@ struct OrderDeskTests {
         app = try ApplicationID(validating: "guestbook")
     }
 
-    @Test func `an order that comes again gets the same report without being carried out again`() async throws {
+    @Test func `an order that comes again gets the same report without being carried out again`() async throws
+    {
         let runs = Mutex(0)
         for _ in 0..<3 {
             let report = try await desk.perform(RetireOrder(app: app, number: 4)) {

@@ -23,24 +23,41 @@ struct RunHost: AsyncParsableCommand {
 
     @Option(help: "The host's name in the cluster: a-z, 0-9 and -.") var id: String
     @Option(help: "The folder for the host's state.", completion: .directory) var data: String
-    @Option(help: "The object store of the cluster: s3://BUCKET/PREFIX?endpoint=…, or a folder that all hosts share.")
+    @Option(
+        help:
+            "The object store of the cluster: s3://BUCKET/PREFIX?endpoint=…, or a folder that all hosts share."
+    )
     var store: String
     @Option(help: "Temporal's frontend: HOST:PORT.") var temporal = "127.0.0.1:7233"
     @Option(help: "The namespace in Temporal.") var namespace = "default"
-    @Option(name: .customLong("secret-file"), help: "The file with the cluster's secret.", completion: .file())
+    @Option(
+        name: .customLong("secret-file"),
+        help: "The file with the cluster's secret.",
+        completion: .file()
+    )
     var secretFile: String
     @Option(help: "The address that clients connect to.") var listen = "127.0.0.1"
     @Option(help: "The port that clients connect to; 0 takes a free one.") var port: UInt16 = 8080
-    @Option(name: .customLong("peer-listen"), help: "Where other hosts connect: ADDRESS:PORT; port 0 takes a free one.")
+    @Option(
+        name: .customLong("peer-listen"),
+        help: "Where other hosts connect: ADDRESS:PORT; port 0 takes a free one."
+    )
     var peerListen = "127.0.0.1:0"
-    @Option(help: "The numeric address by which others reach this host, where that is not the one it listens on.")
+    @Option(
+        help: "The numeric address by which others reach this host, where that is not the one it listens on."
+    )
     var advertise: String?
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
     @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = Up.SandboxKind.bubblewrap
-    @Option(name: .customLong("sleep-after"), help: "Idle time until an app sleeps, unless its settings say otherwise.")
+    @Option(
+        name: .customLong("sleep-after"),
+        help: "Idle time until an app sleeps, unless its settings say otherwise."
+    )
     var sleepAfter = "60s"
     @Option(help: "Memory of a worker, unless the app's settings say otherwise.") var memory = "256MiB"
-    @Option(help: "How long the host may serve without renewing its lease in the store; a failover waits as long.")
+    @Option(
+        help: "How long the host may serve without renewing its lease in the store; a failover waits as long."
+    )
     var lease = "6s"
     @Option(help: "Without a sign of life for so long, the host's session is over.") var heartbeat = "3s"
     @Option(help: "Cores that the Slicer counts with; without it those of the machine.") var cores: Double?
@@ -121,7 +138,8 @@ struct RunHost: AsyncParsableCommand {
 
     private func hostConfiguration(_ folder: URL, secret: ClusterSecret) throws -> HostConfiguration {
         guard
-            let runtimeFolder = runtime.map({ URL(filePath: $0) }) ?? Programs.home?.appending(path: "Runtime")
+            let runtimeFolder = runtime.map({ URL(filePath: $0) })
+                ?? Programs.home?.appending(path: "Runtime")
         else {
             throw MartletError(
                 .badRequest,
@@ -129,9 +147,15 @@ struct RunHost: AsyncParsableCommand {
             )
         }
         guard
-            let deno = Programs.tool("deno", given: deno ?? ProcessInfo.processInfo.environment["MARTLET_DENO"])
+            let deno = Programs.tool(
+                "deno",
+                given: deno ?? ProcessInfo.processInfo.environment["MARTLET_DENO"]
+            )
         else {
-            throw MartletError(.unavailable, "deno is not found; run `make tools`, or name it with --deno FILE")
+            throw MartletError(
+                .unavailable,
+                "deno is not found; run `make tools`, or name it with --deno FILE"
+            )
         }
         var configuration = HostConfiguration(
             folder: folder,
@@ -151,7 +175,13 @@ struct RunHost: AsyncParsableCommand {
             throw MartletError(.badRequest, "--memory \(self.memory) is no size such as 128MiB")
         }
         configuration.limits.memoryBytes = memory
-        guard let choice = try StoreChoice.resolve(store: store, s3: nil, litestream: litestream, folder: folder)
+        guard
+            let choice = try StoreChoice.resolve(
+                store: store,
+                s3: nil,
+                litestream: litestream,
+                folder: folder
+            )
         else {
             throw MartletError(.badRequest, "a host of a cluster needs an object store; name it with --store")
         }
@@ -178,7 +208,9 @@ struct RunHost: AsyncParsableCommand {
         return .unixSocket(path: path)
     }
 
-    fileprivate func agent(of host: HostDaemon) async throws -> (agent: HostAgent, connection: TemporalConnection) {
+    fileprivate func agent(
+        of host: HostDaemon
+    ) async throws -> (agent: HostAgent, connection: TemporalConnection) {
         let server = try hostAndPort(temporal, "--temporal")
         let connection = TemporalConnection(
             .init(host: server.address, port: Int(server.port), namespace: namespace)
@@ -218,7 +250,9 @@ struct RunHost: AsyncParsableCommand {
             """
         )
         if sandbox == .none {
-            Terminal.warning("workers run without a sandbox; run only apps that you trust like your own programs")
+            Terminal.warning(
+                "workers run without a sandbox; run only apps that you trust like your own programs"
+            )
         }
     }
 
