@@ -102,7 +102,8 @@ final class TLSIngress: Sendable {
     private static func signature(_ path: String) -> Signature? {
         // Through links: what counts is the file behind them.
         let path = URL(filePath: path).resolvingSymlinksInPath().path
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),  // None: it is not there.
+        // A file that is not there has none.
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
             let inode = (attributes[.systemFileNumber] as? NSNumber)?.uint64Value,
             let bytes = (attributes[.size] as? NSNumber)?.intValue,
             let modified = attributes[.modificationDate] as? Date
