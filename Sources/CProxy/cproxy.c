@@ -67,7 +67,12 @@ int cproxy_epoll_remove(int epoll, int fd) { return result(epoll_ctl(epoll, EPOL
 
 int cproxy_epoll_wait(int epoll, cproxy_event *events, int capacity, int milliseconds) {
     struct epoll_event found[256];
-    int count = epoll_wait(epoll, found, capacity < 256 ? capacity : 256, milliseconds);
+    int room = capacity < 256 ? capacity : 256;
+#ifdef CPROXY_LIBRARY_CALLS
+    int count = epoll_wait(epoll, found, room, milliseconds);
+#else
+    int count = (int)syscall(SYS_epoll_pwait, epoll, found, room, milliseconds, NULL, 8);
+#endif
     if (count < 0) return -errno;
     for (int index = 0; index < count; index++) {
         events[index].data = found[index].data.u64;

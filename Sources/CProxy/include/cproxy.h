@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /// One event of the reactor: what happened, and the number that was registered.
 typedef struct {
@@ -85,13 +88,29 @@ int cproxy_address_family(const char *text);
 /// Writes the text of 4 or 16 bytes of address.
 void cproxy_format_address(const uint8_t *bytes, int is_v6, char *text);
 
+// recv and send of the C library are cancellation points, which costs as many instructions again as the call itself;
+// nobody cancels these threads. The sanitizers know only the library's.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define CPROXY_LIBRARY_CALLS 1
+#endif
+#endif
+
 static inline ssize_t cproxy_recv(int fd, void *bytes, size_t count) {
+#ifdef CPROXY_LIBRARY_CALLS
     ssize_t got = recv(fd, bytes, count, 0);
+#else
+    ssize_t got = syscall(SYS_recvfrom, fd, bytes, count, 0, NULL, NULL);
+#endif
     return got >= 0 ? got : -(ssize_t)errno;
 }
 
 static inline ssize_t cproxy_send(int fd, const void *bytes, size_t count) {
+#ifdef CPROXY_LIBRARY_CALLS
     ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
+#else
+    ssize_t sent = syscall(SYS_sendto, fd, bytes, count, MSG_NOSIGNAL, NULL, 0);
+#endif
     return sent >= 0 ? sent : -(ssize_t)errno;
 }
 
@@ -101,6 +120,37 @@ static inline ssize_t cproxy_send2(int fd, const void *a, size_t a_count, const 
     struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
     ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
     return sent >= 0 ? sent : -(ssize_t)errno;
+}
+
+/// Copies bytes that do not overlap, short runs without a call.
+static inline void cproxy_copy(uint8_t *to, const uint8_t *from, size_t count) {
+    if (count > 32) {
+        memcpy(to, from, count);
+    } else if (count >= 16) {
+        // Two pieces that may share bytes are as good as a loop.
+        uint64_t words[4];
+        memcpy(words, from, 16);
+        memcpy(words + 2, from + count - 16, 16);
+        memcpy(to, words, 16);
+        memcpy(to + count - 16, words + 2, 16);
+    } else if (count >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + count - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + count - 8, &last, 8);
+    } else if (count >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + count - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + count - 4, &last, 4);
+    } else if (count > 0) {
+        uint8_t middle = from[count / 2], last = from[count - 1];
+        to[0] = from[0];
+        to[count / 2] = middle;
+        to[count - 1] = last;
+    }
 }
 
 // A counter has one writer, its loop; other threads only read. So a relaxed load and store are enough,
@@ -126,5 +176,72 @@ extern const uint8_t cproxy_classes[256];
 
 /// The classes of a byte, as a set of bits.
 static inline uint8_t cproxy_class(uint8_t byte) { return cproxy_classes[byte]; }
+
+/// Whether bytes are a word whatever their case; the word is in lower case, and neither has a control character: in
+/// visible ASCII the bit that is ignored tells nothing but the case of letters.
+static inline int cproxy_is_word(const uint8_t *bytes, const uint8_t *word, size_t count) {
+    if (count >= 8) {
+        for (size_t index = 0; index < count;) {
+            uint64_t a, b;
+            memcpy(&a, bytes + index, 8);
+            memcpy(&b, word + index, 8);
+            if (((a ^ b) & 0xDFDFDFDFDFDFDFDFu) != 0) return 0;
+            index += 8;
+            if (index < count && index + 8 > count) index = count - 8;
+        }
+        return 1;
+    }
+    if (count >= 4) {
+        uint32_t a, b, c, d;
+        memcpy(&a, bytes, 4);
+        memcpy(&b, word, 4);
+        memcpy(&c, bytes + count - 4, 4);
+        memcpy(&d, word + count - 4, 4);
+        return (((a ^ b) | (c ^ d)) & 0xDFDFDFDFu) == 0;
+    }
+    for (size_t index = 0; index < count; index++)
+        if (((bytes[index] ^ word[index]) & 0xDF) != 0) return 0;
+    return 1;
+}
+
+#ifdef __SSE2__
+typedef uint8_t cproxy_bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+
+/// One bit for each of 16 bytes whose comparison was true.
+static inline unsigned cproxy_mask(cproxy_bytes16 found) {
+    typedef char signed16 __attribute__((vector_size(16)));
+    return (unsigned)__builtin_ia32_pmovmskb128((signed16)found);
+}
+#endif
+
+/// The first byte at or after `start` that is a control character (DEL too, HTAB not), or `end`.
+static inline ptrdiff_t cproxy_first_control(const uint8_t *bytes, ptrdiff_t start, ptrdiff_t end) {
+#ifdef __SSE2__
+    while (start + 16 <= end) {
+        cproxy_bytes16 word = *(const cproxy_bytes16 *)(bytes + start);
+        unsigned found = cproxy_mask((cproxy_bytes16)(((word < 0x20) & (word != 9)) | (word == 0x7F)));
+        if (found != 0) return start + __builtin_ctz(found);
+        start += 16;
+    }
+#endif
+    while (start < end && ((bytes[start] >= 0x20 && bytes[start] != 0x7F) || bytes[start] == 9)) start++;
+    return start;
+}
+
+/// The first byte at or after `start` that does not belong to a token (RFC 9110 5.6.2), or `end`.
+///
+/// Names are mostly letters and hyphens, so those are looked for at once.
+static inline ptrdiff_t cproxy_token_end(const uint8_t *bytes, ptrdiff_t start, ptrdiff_t end) {
+#ifdef __SSE2__
+    if (start + 16 <= end) {
+        cproxy_bytes16 word = *(const cproxy_bytes16 *)(bytes + start);
+        unsigned others =
+            ~cproxy_mask((cproxy_bytes16)((((word | 0x20) - 0x61) < 26) | (word == 0x2D))) & 0xFFFF;
+        start += others != 0 ? __builtin_ctz(others) : 16;
+    }
+#endif
+    while (start < end && (cproxy_class(bytes[start]) & CPROXY_TOKEN)) start++;
+    return start;
+}
 
 #endif

@@ -74,7 +74,8 @@ struct ExchangeMachine {
     private(set) var decodesChunks = false
     private var hasAnswerBytes = false
 
-    init(_ head: RequestHead) {
+    @inline(__always)
+    init(_ head: borrowing RequestHead) {
         requestBody = BodyFraming(request: head)
         request = requestBody.isComplete ? .sent : .sending
         isHead = head.isHead

@@ -101,8 +101,9 @@ struct AccessLogBuffer {
     private let bytes = MutableBytes.allocate(capacity: capacity)
     private(set) var count = 0
     private var lines = 0
-    private var second: Int64 = -1
-    private var secondText: (UInt64, UInt64, UInt64) = (0, 0, 0)
+    /// Of the text in `time`, since 1970.
+    private var millisecond: Int64 = -1
+    private var time: (UInt64, UInt64, UInt64) = (0, 0, 0)
 
     init(writer: AccessLogWriter) { self.writer = writer }
 
@@ -120,25 +121,29 @@ struct AccessLogBuffer {
         lines += 1
     }
 
-    /// `2026-11-24T06:07:08.123Z`; the part to the second is made once for each second.
+    /// `2026-11-24T06:07:08.123Z`, made once for each millisecond.
     @inline(__always)
-    private mutating func putTime(_ milliseconds: Int64, _ line: inout ByteWriter) {
-        let now = milliseconds / 1000
-        if now != second {
-            second = now
-            withUnsafeMutablePointer(to: &secondText) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 24) { cproxy_format_second(now, $0) }
+    private mutating func putTime(_ now: Int64, _ line: inout ByteWriter) {
+        if now != millisecond { makeTime(now) }
+        withUnsafePointer(to: &time) {
+            $0.withMemoryRebound(to: UInt8.self, capacity: 24) { line.put($0, 24) }
+        }
+    }
+
+    private mutating func makeTime(_ now: Int64) {
+        let isNewSecond = now / 1000 != millisecond / 1000 || millisecond < 0
+        millisecond = now
+        withUnsafeMutablePointer(to: &time) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 24) { text in
+                if isNewSecond { cproxy_format_second(now / 1000, text) }
+                let rest = Int(now % 1000)
+                text[19] = 0x2E
+                text[20] = CChar(truncatingIfNeeded: rest / 100) + 0x30
+                text[21] = CChar(truncatingIfNeeded: rest / 10 % 10) + 0x30
+                text[22] = CChar(truncatingIfNeeded: rest % 10) + 0x30
+                text[23] = 0x5A
             }
         }
-        withUnsafePointer(to: &secondText) {
-            $0.withMemoryRebound(to: UInt8.self, capacity: 24) { line.put($0, 19) }
-        }
-        let rest = Int(milliseconds % 1000)
-        line.put(byte: 0x2E)
-        line.put(byte: UInt8(truncatingIfNeeded: rest / 100) + 0x30)
-        line.put(byte: UInt8(truncatingIfNeeded: rest / 10 % 10) + 0x30)
-        line.put(byte: UInt8(truncatingIfNeeded: rest % 10) + 0x30)
-        line.put(byte: 0x5A)
     }
 
     mutating func flush() {

@@ -24,7 +24,8 @@ struct BodyFraming: Equatable {
         isComplete = kind == .none
     }
 
-    init(request head: RequestHead) {
+    @inline(__always)
+    init(request head: borrowing RequestHead) {
         self = head.isChunked ? .chunked : .length(max(head.contentLength, 0))
     }
 

@@ -14,17 +14,11 @@ func isClass(_ byte: UInt8, _ classes: Int) -> Bool {
 
 /// Whether the bytes are this word, whatever their case; `word` is in lower case, and the caller has compared the
 /// lengths.
+///
+/// The bytes must have been seen to have no control character.
 @inline(__always)
 func isWord(_ bytes: Bytes, _ word: StaticString) -> Bool {
-    let wanted = word.utf8Start
-    var index = 0
-    while index < word.utf8CodeUnitCount {
-        let byte = bytes[index]
-        let lower = byte &- 65 < 26 ? byte | 0x20 : byte
-        if lower != wanted[index] { return false }
-        index &+= 1
-    }
-    return true
+    cproxy_is_word(bytes, word.utf8Start, word.utf8CodeUnitCount) != 0
 }
 
 /// Whether `count` bytes are this word, whatever their case.
@@ -43,62 +37,12 @@ func isSameWord(_ a: Bytes, _ b: Bytes, _ count: Int) -> Bool {
 func lowercased(_ byte: UInt8) -> UInt8 { byte &- 65 < 26 ? byte | 0x20 : byte }
 
 /// The first byte at or after `start` that is a control character (DEL too, HTAB not), or `end`.
-///
-/// Looks at eight bytes at a time. A byte below 0x20 or equal to 0x7F leaves the top bit of its lane set; lower
-/// lanes are exact, so the lowest such lane is right.
 @inline(__always)
-func firstControl(_ bytes: Bytes, _ start: Int, _ end: Int) -> Int {
-    let ones: UInt64 = 0x0101_0101_0101_0101
-    let tops: UInt64 = 0x8080_8080_8080_8080
-    var index = start
-    while index &+ 8 <= end {
-        let word = UInt64(
-            littleEndian: UnsafeRawPointer(bytes + index).loadUnaligned(as: UInt64.self)
-        )
-        let below = (word &- ones &* 0x20) & ~word & tops
-        let flipped = word ^ (ones &* 0x7F)
-        let deletes = (flipped &- ones) & ~flipped & tops
-        let found = below | deletes
-        if found != 0 {
-            index &+= found.trailingZeroBitCount >> 3
-            if bytes[index] != 9 { return index }
-            index &+= 1
-            continue
-        }
-        index &+= 8
-    }
-    while index < end {
-        let byte = bytes[index]
-        if (byte < 0x20 && byte != 9) || byte == 0x7F { return index }
-        index &+= 1
-    }
-    return end
-}
+func firstControl(_ bytes: Bytes, _ start: Int, _ end: Int) -> Int { cproxy_first_control(bytes, start, end) }
 
 /// The first byte at or after `start` that does not belong to a token (RFC 9110 5.6.2), or `end`.
-///
-/// Looks at eight bytes at a time as long as they are letters and hyphens, which names mostly are.
 @inline(__always)
-func tokenEnd(_ bytes: Bytes, _ start: Int, _ end: Int) -> Int {
-    let ones: UInt64 = 0x0101_0101_0101_0101
-    let tops: UInt64 = 0x8080_8080_8080_8080
-    var index = start
-    while index &+ 8 <= end {
-        let word = UInt64(littleEndian: UnsafeRawPointer(bytes + index).loadUnaligned(as: UInt64.self))
-        // Without the top bits no lane can carry into the next.
-        let low = (word | ones &* 0x20) & ~tops
-        let letters = (low &+ ones &* (0x80 - 0x61)) & ~(low &+ ones &* (0x7F - 0x7A))
-        let hyphens = ~((((word ^ ones &* 0x2D) & ~tops) &+ ~tops) | word)
-        let others = ~(letters | hyphens) & tops | word & tops
-        if others != 0 {
-            index &+= others.trailingZeroBitCount >> 3
-            break
-        }
-        index &+= 8
-    }
-    while index < end && isClass(bytes[index], CPROXY_TOKEN) { index &+= 1 }
-    return index
-}
+func tokenEnd(_ bytes: Bytes, _ start: Int, _ end: Int) -> Int { cproxy_token_end(bytes, start, end) }
 
 /// Calls `body` with the bounds of each element of a comma-separated list, without the white space around it
 /// and without empty elements (RFC 9110 5.6.1).
@@ -133,7 +77,7 @@ struct ByteWriter {
 
     @inline(__always)
     mutating func put(_ bytes: Bytes, _ count: Int) {
-        memcpy(position, bytes, count)
+        cproxy_copy(position, bytes, count)
         position += count
     }
 
@@ -162,8 +106,13 @@ struct ByteWriter {
 
     @inline(__always)
     mutating func put(number: Int) {
-        if number >= 0 && number < 10 { return put(byte: UInt8(truncatingIfNeeded: number) &+ 0x30) }
-        putLong(number: number)
+        guard number >= 0 && number < 1000 else { return putLong(number: number) }
+        let small = UInt32(truncatingIfNeeded: number)
+        let tens = small / 10
+        let hundreds = small / 100
+        if hundreds > 0 { put(byte: UInt8(truncatingIfNeeded: hundreds) &+ 0x30) }
+        if tens > 0 { put(byte: UInt8(truncatingIfNeeded: tens &- hundreds &* 10) &+ 0x30) }
+        put(byte: UInt8(truncatingIfNeeded: small &- tens &* 10) &+ 0x30)
     }
 
     private mutating func putLong(number: Int) {

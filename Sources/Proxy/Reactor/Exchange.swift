@@ -29,7 +29,8 @@ final class Exchange {
     var passedBytes = 0
     /// The head of the answer went to the client.
     var hasBegun = false
-    var requestID: (UInt64, UInt64) = (0, 0)
+    /// 32 hexadecimal digits, where the client sent none.
+    @exclusivity(unchecked) var requestID: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     /// Set once the client has ended its side: until when its answer is still delivered.
     var halfClosedUntil: UInt64 = .max
     /// Bytes that the current window of the body's time-out has seen.
@@ -75,6 +76,17 @@ final class Exchange {
         rawCount = count
     }
 
+    /// Gives the request an id of its own.
+    @inline(__always)
+    func setRequestID(_ id: (UInt64, UInt64)) {
+        withUnsafeMutableBytes(of: &requestID) { bytes in
+            guard let base = bytes.baseAddress else { return }
+            var writer = ByteWriter(base.assumingMemoryBound(to: UInt8.self))
+            writer.put(hex: id.0)
+            writer.put(hex: id.1)
+        }
+    }
+
     /// Makes ready for another request.
     ///
     /// References have been given up at the end of the last.
@@ -99,9 +111,12 @@ final class Exchange {
     }
 
     /// Notes where the parts of the head are that the log tells.
-    func note(_ head: RequestHead, _ table: FieldTable) {
-        isSafeMethod =
-            head.method == .get || head.method == .head || head.method == .options || head.method == .trace
+    @inline(__always)
+    func note(_ head: borrowing RequestHead, _ table: FieldTable) {
+        switch head.method {
+        case .get, .head, .options, .trace: isSafeMethod = true
+        default: isSafeMethod = false
+        }
         methodStart = Int32(truncatingIfNeeded: head.start)
         methodCount = Int32(truncatingIfNeeded: head.methodEnd &- head.start)
         pathStart = Int32(truncatingIfNeeded: head.pathStart)
@@ -133,7 +148,9 @@ final class Exchange {
         if requestIDCount > 0 {
             writer.put(raw + Int(requestIDStart), Int(requestIDCount))
         } else {
-            HeadWriter.put(requestID, into: &writer)
+            withUnsafeBytes(of: &requestID) { bytes in
+                if let base = bytes.baseAddress { writer.put(base.assumingMemoryBound(to: UInt8.self), 32) }
+            }
         }
     }
 }

@@ -11,12 +11,12 @@ enum HeadWriter {
     /// came, then ours.
     @inline(__always)
     static func writeRequest(
-        _ head: RequestHead,
+        _ head: borrowing RequestHead,
         _ bytes: Bytes,
         _ table: FieldTable,
         front: Front,
         upstream: Upstream,
-        requestID: (UInt64, UInt64),
+        exchange: Exchange,
         hops: Int,
         into writer: inout ByteWriter
     ) {
@@ -38,12 +38,7 @@ enum HeadWriter {
             writeForwarded(head, bytes, front: front, into: &writer)
         }
         writer.put("X-Request-Id: ")
-        if head.requestIDLine >= 0 {
-            let line = table.lines[head.requestIDLine]
-            writer.put(bytes + Int(line.valueStart), Int(line.valueEnd &- line.valueStart))
-        } else {
-            put(requestID, into: &writer)
-        }
+        exchange.putRequestID(into: &writer)
         writer.put("\r\n")
         if head.asksForUpgrade {
             let line = table.lines[head.upgradeLine]
@@ -84,7 +79,7 @@ enum HeadWriter {
 
     @inline(__always)
     private static func writeForwarded(
-        _ head: RequestHead,
+        _ head: borrowing RequestHead,
         _ bytes: Bytes,
         front: Front,
         into writer: inout ByteWriter
@@ -106,7 +101,7 @@ enum HeadWriter {
 
     /// Behind a proxy of our own: what it says stays, and its address is added.
     private static func writeTrusted(
-        _ head: RequestHead,
+        _ head: borrowing RequestHead,
         _ bytes: Bytes,
         _ table: FieldTable,
         front: Front,
@@ -132,7 +127,7 @@ enum HeadWriter {
     /// From a peer: what it says of the client stays as it is, so that an app cannot tell by how many hosts a request
     /// came.
     private static func writeTold(
-        _ head: RequestHead,
+        _ head: borrowing RequestHead,
         _ bytes: Bytes,
         _ table: FieldTable,
         front: Front,
@@ -215,13 +210,6 @@ enum HeadWriter {
             return true
         }
         return false
-    }
-
-    /// 32 hexadecimal digits.
-    @inline(__always)
-    static func put(_ requestID: (UInt64, UInt64), into writer: inout ByteWriter) {
-        writer.put(hex: requestID.0)
-        writer.put(hex: requestID.1)
     }
 
     /// Whether an answer's head can go out as it came, and with it everything behind it without a copy.

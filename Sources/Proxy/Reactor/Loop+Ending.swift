@@ -18,11 +18,9 @@ extension Loop {
         exchange.front = front
         exchange.serial = makeSerial()
         exchange.startedAt = front.heldSince != 0 ? front.heldSince : now
-        exchange.requestID = makeRequestID()
         exchange.note(head.pointee, requestTable)
+        if exchange.requestIDCount == 0 { exchange.setRequestID(makeRequestID()) }
         if front.peers != nil { exchange.notePeer(head.pointee, input, requestTable) }
-        // For the log, also where the request does not go to an upstream.
-        exchange.keep(input, head.pointee.length)
         return exchange
     }
 

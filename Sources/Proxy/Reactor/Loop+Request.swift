@@ -210,6 +210,8 @@ extension Loop {
     /// Takes a request that goes to no upstream; nil after it was refused.
     private func beginUnforwarded(_ front: Front, _ count: Int, _ app: App?) -> Exchange? {
         let exchange = begin(front, count, app.map(cell))
+        // For the log.
+        exchange.keep(input, head.pointee.length)
         guard var rest = takeBodyStart(front, exchange, count) else { return nil }
         rest = max(rest, head.pointee.length)
         front.input.set(input + rest, count - rest)
@@ -220,11 +222,13 @@ extension Loop {
     private func takeBodyStart(_ front: Front, _ exchange: Exchange, _ count: Int) -> Int? {
         let start = head.pointee.length
         if let limit = settings.limits.bodyBytes, head.pointee.contentLength > limit {
+            exchange.keep(input, start)
             refuse(front, exchange, .bodyTooLarge)
             return nil
         }
         let taken = exchange.machine.requestBody.take(input + start, count - start)
         if let refusal = exchange.machine.requestBody.refusal {
+            exchange.keep(input, start)
             refuse(front, exchange, refusal)
             return nil
         }
@@ -260,7 +264,7 @@ extension Loop {
             requestTable,
             front: front,
             upstream: upstream,
-            requestID: exchange.requestID,
+            exchange: exchange,
             hops: hops,
             into: &writer
         )

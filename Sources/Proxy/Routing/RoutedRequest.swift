@@ -6,10 +6,11 @@ import CProxy
 public struct RoutedRequest: ~Copyable {
     let bytes: Bytes
     let head: UnsafePointer<RequestHead>
-    let table: FieldTable
+    // Not counted: both outlive the call.
+    unowned(unsafe) let table: FieldTable
     /// The host's name in lower case.
     let name: UnsafeBufferPointer<UInt8>
-    let front: Front
+    unowned(unsafe) let front: Front
 
     /// The host's name: lower case, without a port and without a dot at its end.
     public var hostName: String { String(decoding: name, as: UTF8.self) }
