@@ -9,6 +9,7 @@
  */
 import type { Doc } from "./annotate/doc.ts";
 import { extract } from "./annotate/extract.ts";
+import type { SchemaFile } from "./martlet/schema.ts";
 
 const usage = "usage: annotate.ts --main FILE --out FILE [--root FOLDER] [--doc FILE]";
 /** The most files whose types are followed. */
@@ -61,10 +62,10 @@ function imported(doc: Doc, root: string): Set<string> {
   return found;
 }
 
-/** Writes the schema file of `main` and returns what cannot be checked. */
+/** Writes the schema file of `main`. */
 export async function annotate(
   options: { main: string; out: string; root?: string; doc?: string },
-): Promise<number> {
+): Promise<SchemaFile> {
   const main = await Deno.realPath(options.main);
   const folder = await Deno.realPath(options.root ?? main.slice(0, main.lastIndexOf("/") + 1));
   const root =
@@ -74,8 +75,7 @@ export async function annotate(
     : JSON.parse(await Deno.readTextFile(options.doc));
   const schema = extract(doc, root);
   await Deno.writeTextFile(options.out, JSON.stringify(schema) + "\n");
-  for (const warning of schema.warnings) console.log(JSON.stringify(warning));
-  return schema.warnings.length;
+  return schema;
 }
 
 if (import.meta.main) {
@@ -87,7 +87,8 @@ if (import.meta.main) {
     Deno.exit(2);
   }
   try {
-    await annotate({ main, out, root, doc });
+    const schema = await annotate({ main, out, root, doc });
+    for (const warning of schema.warnings) console.log(JSON.stringify(warning));
   } catch (error) {
     console.error(`annotate ${main}: ${(error as Error).message}`);
     Deno.exit(1);

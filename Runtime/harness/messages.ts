@@ -1,5 +1,7 @@
 /** The messages of the control connection: one JSON object a line in both directions. */
 
+import type { RouteReport } from "../martlet/internal/hooks.ts";
+
 /** Why a worker is asked to end. */
 export type StopReason = "sleep" | "deploy" | "move" | "shutdown" | "delete";
 
@@ -23,6 +25,8 @@ export interface StartMessage {
   /** Absolute path of the folder of the app's databases. */
   data: string;
   env?: Record<string, string>;
+  /** While the app is being developed: answers to errors say what went wrong, and where. */
+  develop?: boolean;
   /** Absolute path of the schema file made at deploy, if there is one. */
   schema?: string;
   /** The address of the app as its users see it, for documents that name it. */
@@ -44,6 +48,8 @@ export interface StopMessage {
 export interface CronMessage {
   type: "cron";
   expr: string;
+  /** The path of the request to make; without it the handlers of the expression run. */
+  path?: string;
   /** The time slot, in milliseconds since 1970. */
   scheduledTime: number;
   id: string;
@@ -72,7 +78,7 @@ export interface Work {
 /** What the worker says; the connection adds `key`. */
 export type WorkerMessage =
   | { type: "ready"; deno: string; pid: number }
-  | { type: "started"; ms: number; cron: string[]; routes: number }
+  | { type: "started"; ms: number; cron: string[]; routes: number; table: RouteReport[]; unchecked: string[] }
   | ({ type: "failed" } & FailureReport)
   | ({ type: "activity" } & Work)
   | { type: "cronDone"; id: string; ok: boolean; message?: string }

@@ -5,6 +5,7 @@ import { type Application, loadApplication } from "./application.ts";
 import type { ControlConnection } from "./control.ts";
 import { DeadlineQueue } from "./deadlines.ts";
 import { ExitCode } from "./exit_code.ts";
+import { developmentFailure } from "./development.ts";
 import { errorText } from "./failure.ts";
 import { log } from "./logs.ts";
 import type { CronMessage, HostMessage, StartMessage, StopMessage } from "./messages.ts";
@@ -16,6 +17,10 @@ import { WorkLedger } from "./work.ts";
 const settleMs = 250;
 /** The most promises given to `waitUntil` that may be open at once. */
 const mostWaitUntil = 10_000;
+/** How long a schema file may take that is made while the app starts, in milliseconds. */
+const mostSchemaWaitMs = 5_000;
+/** The most routes that are named to the host. */
+const mostReported = 500;
 /** How long clients may take to answer a close frame, in milliseconds. */
 const closeHandshakeMs = 1_000;
 
@@ -119,6 +124,7 @@ export class Worker {
     const hooks = loaded.app.hooks;
     if (hooks !== null && message.schema !== undefined) {
       try {
+        if (message.develop) await appears(message.schema);
         hooks.useSchema(JSON.parse(await Deno.readTextFile(message.schema)));
       } catch (error) {
         log("error", `the schema ${message.schema} was not used: ${errorText(error)}`, "martlet");
@@ -127,11 +133,18 @@ export class Worker {
     if ((this.#state as State).name === "stopping") return;
     const deadlines = new DeadlineQueue(limits.requestTimeoutMs ?? 30_000);
     this.#state = { name: "serving", app: loaded.app, start: message, deadlines };
+    const table = hooks?.table() ?? [];
     this.#control!.send({
       type: "started",
       ms: Math.round((performance.now() - began) * 100) / 100,
       cron: hooks?.cron ?? [],
       routes: hooks?.routes ?? 0,
+      table: table.slice(0, mostReported),
+      unchecked: message.schema === undefined
+        ? []
+        : table.filter(({ checked }) => !checked).slice(0, mostReported).map(({ method, pattern, handler }) =>
+          `${method} ${pattern}${handler === "" || handler.includes(" ") ? "" : ` (${handler})`}`
+        ),
     });
   }
 
@@ -179,7 +192,9 @@ export class Worker {
     try {
       await withScope({ requestID: context.requestId }, async () => {
         const hooks = state.app.hooks;
-        if (hooks !== null && hooks.cron.includes(message.expr)) {
+        if (message.path !== undefined) {
+          await this.#requestForCron(message, message.path, state, context);
+        } else if (hooks !== null && hooks.cron.some((route) => expressionOf(route) === message.expr)) {
           await hooks.runCron(message.expr, message.scheduledTime, context);
         } else if (state.app.scheduled !== null) {
           await state.app.scheduled(
@@ -200,6 +215,26 @@ export class Worker {
     } finally {
       this.#end("waitUntil");
     }
+  }
+
+  /** A job of martlet.json is a request; clients cannot send its header, which is removed from theirs. */
+  async #requestForCron(
+    message: CronMessage,
+    path: string,
+    state: State & { name: "serving" },
+    context: Context,
+  ): Promise<void> {
+    const request = new Request(new URL(path, state.start.publicURL ?? "http://localhost"), {
+      method: "POST",
+      headers: {
+        "x-martlet-cron": message.expr,
+        "x-martlet-scheduled-time": new Date(message.scheduledTime).toISOString(),
+        "x-request-id": context.requestId,
+      },
+    });
+    const answer = await state.app.fetch(request, this.#env, context);
+    const text = (await answer.text()).slice(0, 200);
+    if (answer.status >= 400) throw new Error(`POST ${path} was answered with ${answer.status}: ${text}`);
   }
 
   // MARK: Requests
@@ -260,6 +295,9 @@ export class Worker {
 
   #failed(error: unknown, request: Request, requestID: string): Response {
     log("error", `${request.method} ${request.url}: ${errorText(error)}`, undefined, requestID);
+    if (this.#state.name === "serving" && this.#state.start.develop) {
+      return developmentFailure(error, request, requestID, this.#runtimeURL);
+    }
     return refusal("error", requestID);
   }
 
@@ -395,12 +433,29 @@ function finish(response: Response, requestID: string): Response {
   }
 }
 
+/** The five fields of a cron route, without the rule after them. */
+function expressionOf(route: string): string {
+  return route.split(" ", 5).join(" ");
+}
+
 function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   const name = (value as object).constructor?.name;
   return typeof value === "object"
     ? `an object${name === undefined ? "" : ` (${name})`}`
     : `a ${typeof value}`;
+}
+
+/** Waits for a file that is being written beside the start of the app. */
+async function appears(path: string): Promise<void> {
+  for (let waited = 0; waited < mostSchemaWaitMs; waited += 3) {
+    try {
+      await Deno.lstat(path);
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+  }
 }
 
 /** Waits for a promise, but not longer than `ms`. */

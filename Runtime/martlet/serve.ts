@@ -54,6 +54,8 @@ interface Route {
 }
 
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS", "SSE"]);
+/** Parameters that get a part of the request as it is: there is nothing to check. */
+const specialSources = new Set<string>(["Request", "Headers", "URL", "Context", "WebSocket"]);
 const noSchema: SchemaFile = { version: 1, handlers: [], definitions: {}, warnings: [] };
 
 /** Makes an app of a table of routes. Throws at start when the table cannot be meant. */
@@ -65,6 +67,8 @@ class Server implements App {
   readonly #tree = new RouteTree<Route>();
   readonly #routes: Route[] = [];
   readonly #cron = new Map<string, Handler[]>();
+  /** Expressions whose missed times are not made up for. */
+  readonly #skipping = new Set<string>();
   readonly #options: ServeOptions;
   #schema = noSchema;
 
@@ -76,7 +80,16 @@ class Server implements App {
     this.fetch = this.fetch.bind(this);
     attachHooks(this, {
       routes: this.#routes.length,
-      cron: [...this.#cron.keys()],
+      cron: [...this.#cron.keys()].map((expression) =>
+        this.#skipping.has(expression) ? `${expression} skip` : expression
+      ),
+      table: () =>
+        this.#routes.map(({ method, pattern, handler, schema, parameters }) => ({
+          method,
+          pattern,
+          handler: schema?.name ?? handler.name,
+          checked: schema !== null || parameters.every(({ source }) => specialSources.has(source)),
+        })),
       useSchema: (schema) => this.#compile(schema as SchemaFile),
       runCron: (expression, scheduledTime, context) =>
         this.#runCron(expression, scheduledTime, context as Context),
@@ -219,8 +232,10 @@ class Server implements App {
     for (const [key, value] of Object.entries(table)) {
       const words = key.trim().split(/\s+/);
       if (words[0] === "CRON") {
-        const expression = words.slice(1).join(" ");
+        const rule = words.length === 7 && (words[6] === "once" || words[6] === "skip") ? words[6] : null;
+        const expression = words.slice(1, rule === null ? undefined : 6).join(" ");
         checkCron(expression);
+        if (rule === "skip") this.#skipping.add(expression);
         if (typeof value !== "function") throw new TypeError(`${key}: a function is needed`);
         this.#cron.set(expression, [...(this.#cron.get(expression) ?? []), value]);
       } else if (words.length === 1 && words[0]!.startsWith("/")) {

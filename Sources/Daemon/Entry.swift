@@ -11,6 +11,8 @@ final class Entry {
     /// The workers that run a version of it; nil while it sleeps.
     var awake: Awake?
     var lastFailure: ApplicationStatus.Failure?
+    /// What runs at set times.
+    var cron: [StateStore.Cron] = []
     /// A deployment, a rollback or a removal is under way.
     var isChanging = false
     /// Set while the app is not served here, though it was.

@@ -12,6 +12,8 @@ public struct HostConfiguration: Sendable {
     public var tls: TLS?
     /// Apps answer at `<app>.<domain>`.
     public var domain = "localhost"
+    /// The app that answers requests for every other host name, in place of the API.
+    public var standardApp: ApplicationID?
     /// The folder with the worker's harness: `Runtime/` of the source tree.
     public var runtimeFolder: URL
     /// The runtime's program.
@@ -150,6 +152,8 @@ public struct HostConfiguration: Sendable {
         public var stop = Duration.seconds(5)
         /// Background work that keeps an app awake after its last request.
         public var waitUntil = Duration.seconds(30)
+        /// One run of a cron job.
+        public var cron = Duration.seconds(900)
         /// Resolving dependencies.
         public var resolve = Duration.seconds(180)
 

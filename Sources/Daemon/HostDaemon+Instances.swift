@@ -10,13 +10,21 @@ extension HostDaemon {
         _ id: InstanceID,
         _ version: StateStore.Version,
         data: String? = nil,
-        files: String? = nil
+        files: String? = nil,
+        develops development: Development? = nil
     ) async throws -> Instance {
         let app = version.app.rawValue
         let isLive = data == nil
         if isLive { try await openDatabases(version.app) }
         do {
-            return try await launch(id, version, data: data ?? folder.data(app), files: files, isLive: isLive)
+            return try await launch(
+                id,
+                version,
+                data: data ?? folder.data(app),
+                files: files,
+                isLive: isLive,
+                develops: development
+            )
         } catch {
             if isLive { await databases?.closed(version.app) }
             throw error
@@ -28,14 +36,15 @@ extension HostDaemon {
         _ version: StateStore.Version,
         data: String,
         files: String?,
-        isLive: Bool
+        isLive: Bool,
+        develops development: Development?
     ) async throws -> Instance {
         let app = version.app.rawValue
         try StateFolder.make(data, mode: 0o700)
         let cache = version.usesCache ? folder.cache(app, version.id.rawValue) : nil
         if let cache { try StateFolder.make(cache, mode: 0o700) }
         let folders = WorkerFolders(
-            app: files ?? folder.version(version.id.rawValue),
+            app: files ?? development?.files ?? folder.version(version.id.rawValue),
             data: data,
             cache: cache
         )
@@ -56,11 +65,20 @@ extension HostDaemon {
             publicURL: String(url(of: version.app).dropLast()),
             requestTimeout: requestTimeout,
             waitUntil: configuration.timeouts.waitUntil,
-            deadline: configuration.timeouts.start
+            deadline: configuration.timeouts.start,
+            schema: development?.schema,
+            isDevelopment: development != nil
         )
         // A heap that is larger than the pool's must be asked for at boot, and so must a folder for compiled modules.
         let isFromPool = pool.isUsable && cache == nil && memory <= configuration.limits.memoryBytes
-        let worker = isFromPool ? try await pool.take() : try await pool.boot(folders, memoryLimit: memory)
+        let worker: Worker
+        if let spare = development?.takeSpare() {
+            worker = spare
+        } else {
+            worker =
+                isFromPool
+                ? try await pool.take() : try await pool.boot(folders, memoryLimit: memory)
+        }
         let log = logs.log(of: version.app)
         do {
             let begin = uptime()
@@ -84,7 +102,8 @@ extension HostDaemon {
                 requestTimeout: requestTimeout,
                 memoryLimitBytes: memory,
                 startTime: time,
-                hasLiveData: isLive
+                hasLiveData: isLive,
+                report: started
             )
         } catch {
             await worker.destroy()

@@ -152,10 +152,13 @@ extension HostDaemon {
             else {
                 throw MartletError(.notFound, "\(app) has no version that could be started; deploy it again")
             }
-            let instance = try await makeInstance(id, stored)
+            let development = developed.flatMap { $0.app == app ? $0.development : nil }
+            let instance = try await makeInstance(id, stored, develops: development)
             guard let entry = entries[app] else { return await discard(instance, app) }
             adopt(instance, entry)
             handle(.started(id), entry)
+            // A host that took the app over while it slept does not know its routes yet.
+            if entry.cron.isEmpty { try await takeCron(of: stored, routes: instance.report.cron ?? []) }
         } catch is CancellationError {
             await failed(id, app, "the host is stopping")
         } catch let error as MartletError where error.code == .ownedElsewhere {
@@ -301,8 +304,8 @@ extension HostDaemon {
             await proxy?.synchronize()
             let deadline = uptime() + limit
             var pause = Duration.milliseconds(1)
-            while instance.counted.activity.runningRequests > 0, uptime() < deadline,
-                instance.worker.end.value == nil
+            while instance.counted.activity.runningRequests > 0 || instance.cronRuns.load(ordering: .relaxed) > 0,
+                uptime() < deadline, instance.worker.end.value == nil
             {
                 try? await Task.sleep(for: pause)  // Cancelled only when the daemon stops.
                 pause = min(pause * 2, .milliseconds(50))

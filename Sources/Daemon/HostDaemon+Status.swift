@@ -104,7 +104,8 @@ extension HostDaemon {
             sleepAfterSeconds: sleepAfter(record)?.inSeconds,
             memoryBytes: instances.isEmpty
                 ? nil : instances.compactMap { $0.worker.group.memoryBytes() }.reduce(0, +),
-            lastError: entry.lastFailure
+            lastError: entry.lastFailure,
+            cron: cronStatus(entry)
         )
     }
 

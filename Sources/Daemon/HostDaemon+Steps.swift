@@ -132,6 +132,7 @@ extension HostDaemon {
         adopt(instance, entry)
         table[app.rawValue] = entry.cell
         handle(.adopt(instance.id), entry)
+        try await takeCron(of: stored, routes: instance.report.cron ?? [])
         return old
     }
 

@@ -51,6 +51,7 @@ extension HostDaemon {
 
     /// Whether background work keeps the app awake, which it may for a limited time after the last request.
     func isWorking(_ instance: Instance, since last: UInt64) -> Bool {
+        if instance.cronRuns.load(ordering: .relaxed) > 0 { return true }
         let limit = configuration.timeouts.waitUntil + .seconds(5)
         return instance.hasBackgroundWork && uptime() - .nanoseconds(Int64(last)) < limit
     }

@@ -42,6 +42,11 @@ public actor HostDaemon: Service {
     var queue: WakeQueue<ApplicationID>
     let sleepPlan: SleepPlan
     var isStopping = false
+    /// The folder that is being worked on, under `martlet dev`, and a worker that waits for its next start.
+    var developed: Developed?
+    var spare: (files: String, worker: Worker)?
+    /// Jobs that run now.
+    var cronRunning: Set<CronKey> = []
 
     private var nextInstance = 1
     private let lock: Int32
@@ -106,6 +111,7 @@ public actor HostDaemon: Service {
         for record in try store.applications() where configuration.cluster == nil || record.version != nil {
             entries[record.id] = Self.makeEntry(record, limits: configuration.limits)
         }
+        for (app, jobs) in try store.cron() { entries[app]?.cron = jobs }
         self.entries = entries
     }
 
@@ -161,6 +167,7 @@ public actor HostDaemon: Service {
         ApplicationRouter(
             table: table,
             cluster: membership?.view,
+            standard: configuration.standardApp?.rawValue,
             domain: configuration.domain,
             api: apiDecision,
             wake: { [wakeSource] in wakeSource.yield($0) }
@@ -189,6 +196,7 @@ public actor HostDaemon: Service {
                 group.addTask { await self.sweepLoop() }
                 group.addTask { await self.clusterLoops() }
                 group.addTask { await self.takeOverStoredApplications() }
+                group.addTask { await self.cronLoop() }
                 for await job in jobs { group.addTask { await job() } }
                 // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with
                 // them the jobs that watch them.
@@ -266,6 +274,7 @@ public actor HostDaemon: Service {
                     await instance.worker.stop(.shutdown, grace: grace)
                 }
             }
+            if let (_, worker) = spare { group.addTask { await worker.destroy() } }
             group.addTask { [pool] in await pool.close() }
         }
         await closeStore(after: instances)

@@ -1,9 +1,20 @@
+/** A route, for people. */
+export interface RouteReport {
+  method: string;
+  pattern: string;
+  handler: string;
+  /** Whether types say what its input must be; always true where it takes none. */
+  checked: boolean;
+}
+
 /** What an app made by `serve` tells the harness beside `fetch`. */
 export interface AppHooks {
   /** How many routes there are. */
   routes: number;
-  /** The cron expressions, each once. */
+  /** The cron expressions, each once; ` skip` follows where missed times are not made up for. */
   cron: string[];
+  /** The routes, as they are after the schema was taken. */
+  table(): RouteReport[];
   /** Takes the schema file made at deploy, before the first request. */
   useSchema(schema: unknown): void;
   /** Runs the handlers of a cron expression. */

@@ -48,6 +48,8 @@ public struct ApplicationStatus: Codable, Sendable, Equatable {
     /// Memory of the worker, where there is one and it can be measured.
     public var memoryBytes: Int?
     public var lastError: Failure?
+    /// What runs at set times.
+    public var cron: [CronStatus]
 
     public init(
         id: ApplicationID,
@@ -63,7 +65,8 @@ public struct ApplicationStatus: Codable, Sendable, Equatable {
         activeRequests: Int = 0,
         sleepAfterSeconds: Double? = nil,
         memoryBytes: Int? = nil,
-        lastError: Failure? = nil
+        lastError: Failure? = nil,
+        cron: [CronStatus] = []
     ) {
         self.id = id
         self.owner = owner
@@ -79,5 +82,6 @@ public struct ApplicationStatus: Codable, Sendable, Equatable {
         self.sleepAfterSeconds = sleepAfterSeconds
         self.memoryBytes = memoryBytes
         self.lastError = lastError
+        self.cron = cron
     }
 }

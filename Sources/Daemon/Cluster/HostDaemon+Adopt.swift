@@ -151,7 +151,8 @@ extension HostDaemon {
         guard isAwake else {
             entry.departure = nil
             table[app.rawValue] = entry.cell
-            return handle(.resume, entry)
+            handle(.resume, entry)
+            return try await takeCron(of: version, routes: nil)
         }
         let instance: Instance
         do {
@@ -170,6 +171,7 @@ extension HostDaemon {
         adopt(instance, entry)
         table[app.rawValue] = entry.cell
         handle(.adopt(instance.id), entry)
+        try await takeCron(of: version, routes: instance.report.cron ?? [])
     }
 
     /// An app that could not be started is given up, so that its old host can have it back.

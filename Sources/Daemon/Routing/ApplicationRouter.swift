@@ -12,6 +12,8 @@ struct ApplicationRouter: Router {
     /// With its dot: `.localhost`.
     let suffix: [UInt8]
     let api: RouteDecision
+    /// The app that answers for every other host name, in place of the API.
+    let standard: String?
     /// Told that a request waits for an app.
     let wake: @Sendable (String) -> Void
 
@@ -21,12 +23,14 @@ struct ApplicationRouter: Router {
     init(
         table: RouteTable,
         cluster: ClusterView?,
+        standard: String? = nil,
         domain: String,
         api: RouteDecision,
         wake: @escaping @Sendable (String) -> Void
     ) {
         self.table = table
         self.cluster = cluster
+        self.standard = standard
         suffix = Array(".\(domain.lowercased())".utf8)
         self.api = api
         self.wake = wake
@@ -74,12 +78,13 @@ struct ApplicationRouter: Router {
     }
 
     private func label(_ request: borrowing RoutedRequest) -> String? {
-        request.withHostName { name -> String? in
+        let own = request.withHostName { name -> String? in
             let count = name.count - suffix.count
             guard (1...Self.maximumLabelBytes).contains(count) else { return nil }
             for index in 0..<suffix.count where name[count + index] != suffix[index] { return nil }
             return String(decoding: UnsafeBufferPointer(rebasing: name[..<count]), as: UTF8.self)
         }
+        return own ?? standard
     }
 
     private static func unknown(_ label: String, _ suffix: String) -> RouteDecision {

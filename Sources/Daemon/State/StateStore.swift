@@ -6,7 +6,7 @@ import GRDB
 ///
 /// Every change is on the disk when its call returns.
 package struct StateStore: Sendable {
-    private let database: DatabaseQueue
+    let database: DatabaseQueue
 
     /// Opens the database, and makes or updates its tables.
     package init(path: String) throws {
@@ -302,6 +302,7 @@ extension StateStore {
                     """
             )
         }
+        migrator.registerMigration("cron", migrate: migrateCron)
         return migrator
     }
 

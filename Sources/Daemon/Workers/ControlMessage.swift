@@ -4,6 +4,19 @@ package import Foundation
 package enum HostMessage: Sendable {
     case start(Assignment)
     case stop(reason: StopReason, grace: Duration)
+    case cron(CronOrder)
+
+    /// A job that is to run now.
+    package struct CronOrder: Codable, Sendable, Equatable {
+        /// The route's expression, which the event of a plain app names too.
+        package var expr: String
+        /// The path of the request to make; without it the route's handler runs.
+        package var path: String?
+        /// Milliseconds since 1970 of the slot.
+        package var scheduledTime: Int
+        /// Comes back with the answer.
+        package var id: String
+    }
 
     /// The app that a worker is given.
     package struct Assignment: Codable, Sendable, Equatable {
@@ -15,6 +28,10 @@ package enum HostMessage: Sendable {
         package var env: [String: String]
         package var limits: Limits
 
+        /// The file with the types of the app's handlers, as the worker sees it.
+        package var schema: String?
+        /// Errors are told in the answers.
+        package var develop: Bool?
         /// Where the app answers, for links that it makes.
         package var publicURL: String?
 
@@ -37,7 +54,9 @@ package enum HostMessage: Sendable {
             data: String,
             env: [String: String],
             publicURL: String?,
-            limits: Limits
+            limits: Limits,
+            schema: String? = nil,
+            develop: Bool? = nil
         ) {
             self.app = app
             self.version = version
@@ -46,6 +65,8 @@ package enum HostMessage: Sendable {
             self.env = env
             self.publicURL = publicURL
             self.limits = limits
+            self.schema = schema
+            self.develop = develop
         }
     }
 
@@ -67,6 +88,7 @@ package enum HostMessage: Sendable {
         var line =
             switch self {
             case .start(let assignment): try encoder.encode(Typed(type: "start", content: assignment))
+            case .cron(let order): try encoder.encode(Typed(type: "cron", content: order))
             case .stop(let reason, let grace):
                 try encoder.encode(
                     Typed(
@@ -112,9 +134,30 @@ package enum WorkerMessage: Sendable, Equatable {
     case failed(StartFailure)
     case activity(Activity)
     case stopped
+    case cronDone(CronDone)
 
     package struct Started: Codable, Sendable, Equatable {
         package var ms: Double?
+        /// The expressions of routes that run at set times.
+        package var cron: [String]?
+        package var routes: Int?
+        package var table: [Route]?
+        /// Routes whose input no type describes.
+        package var unchecked: [String]?
+
+        package struct Route: Codable, Sendable, Equatable {
+            package var method: String
+            package var pattern: String
+            package var handler: String
+            package var checked: Bool
+        }
+    }
+
+    /// How a job ended.
+    package struct CronDone: Codable, Sendable, Equatable {
+        package var id: String
+        package var ok: Bool
+        package var message: String?
     }
 
     private struct Head: Decodable {
@@ -170,6 +213,9 @@ package enum WorkerMessage: Sendable, Equatable {
             guard let activity = try? decoder.decode(Activity.self, from: data) else { return nil }
             self = .activity(activity)
         case "stopped": self = .stopped
+        case "cronDone":
+            guard let done = try? decoder.decode(CronDone.self, from: data) else { return nil }
+            self = .cronDone(done)
         default: return nil
         }
     }

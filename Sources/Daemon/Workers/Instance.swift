@@ -15,6 +15,10 @@ final class Instance: Sendable {
     let startTime: Duration
     /// Whether it has the app's own data, and not a copy to be tried.
     let hasLiveData: Bool
+    /// What the app is, by its worker's own report.
+    let report: WorkerMessage.Started
+    /// Jobs that run in it now; they keep it awake.
+    let cronRuns = Atomic<Int>(0)
     /// Set when the worker has ended and everything of it is gone.
     let gone = Once<Void>()
 
@@ -35,7 +39,8 @@ final class Instance: Sendable {
         requestTimeout: Duration,
         memoryLimitBytes: Int?,
         startTime: Duration,
-        hasLiveData: Bool
+        hasLiveData: Bool,
+        report: WorkerMessage.Started
     ) {
         self.id = id
         self.version = version
@@ -43,6 +48,7 @@ final class Instance: Sendable {
         self.memoryLimitBytes = memoryLimitBytes
         self.startTime = startTime
         self.hasLiveData = hasLiveData
+        self.report = report
         counted = App(name: app.rawValue, limits: limits)
         var options = Upstream.Options()
         // The harness answers at the time-out by itself; this is for one that cannot any more.

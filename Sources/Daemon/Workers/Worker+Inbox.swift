@@ -9,6 +9,8 @@ extension Worker {
         private struct State {
             var activity = WorkerMessage.Activity()
             var onActivity: (@Sendable (WorkerMessage.Activity) -> Void)?
+            /// Jobs that wait for their end, by the identifier of the order.
+            var cron: [String: Once<WorkerMessage.CronDone>] = [:]
         }
 
         private let state = Mutex(State())
@@ -21,6 +23,7 @@ extension Worker {
             case .started(let report): started.set(.success(report))
             case .failed(let failure): started.set(.failure(.failed(failure)))
             case .stopped: break
+            case .cronDone(let done): state.withLock { $0.cron.removeValue(forKey: done.id) }?.set(done)
             case .activity(let activity):
                 let body = state.withLock { state in
                     state.activity = activity
@@ -29,6 +32,14 @@ extension Worker {
                 body?(activity)
             }
         }
+
+        func expectCron(_ id: String) -> Once<WorkerMessage.CronDone> {
+            let done = Once<WorkerMessage.CronDone>()
+            state.withLock { $0.cron[id] = done }
+            return done
+        }
+
+        func forgetCron(_ id: String) { state.withLock { $0.cron[id] = nil } }
 
         func onActivity(_ body: @escaping @Sendable (WorkerMessage.Activity) -> Void) {
             state.withLock { $0.onActivity = body }

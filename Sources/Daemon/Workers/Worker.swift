@@ -161,6 +161,22 @@ package final class Worker: Sendable {
         }
     }
 
+    /// Runs a job and waits for its end; returns why it failed.
+    package func runCron(_ order: HostMessage.CronOrder, atMost time: Duration) async -> String? {
+        let done = inbox.expectCron(order.id)
+        defer { inbox.forgetCron(order.id) }
+        do { try await control.send(.cron(order)) } catch { return "the worker does not listen: \(error)" }
+        let ended = Task { [self] in
+            guard let end = await child.end.wait() else { return }
+            done.set(.init(id: order.id, ok: false, message: "the worker \(end) before the job was over"))
+        }
+        defer { ended.cancel() }
+        guard let result = await done.wait(atMost: time) else {
+            return "it was not over after \(time.milliseconds / 1000) s"
+        }
+        return result.ok ? nil : result.message ?? "the handler failed"
+    }
+
     /// Asks the app to end, waits for it, and after the grace ends it by force.
     package func stop(_ reason: HostMessage.StopReason, grace: Duration) async {
         do {
@@ -222,6 +238,9 @@ package struct StartOrder: Sendable {
     package var waitUntil: Duration
     /// How long the start may take.
     package var deadline: Duration
+    /// The file with the types of the app's handlers, relative to the data folder.
+    package var schema: String?
+    package var isDevelopment: Bool
 
     package init(
         app: String,
@@ -233,7 +252,9 @@ package struct StartOrder: Sendable {
         publicURL: String?,
         requestTimeout: Duration,
         waitUntil: Duration,
-        deadline: Duration
+        deadline: Duration,
+        schema: String? = nil,
+        isDevelopment: Bool = false
     ) {
         self.app = app
         self.version = version
@@ -245,6 +266,8 @@ package struct StartOrder: Sendable {
         self.requestTimeout = requestTimeout
         self.waitUntil = waitUntil
         self.deadline = deadline
+        self.schema = schema
+        self.isDevelopment = isDevelopment
     }
 
     func assignment(_ layout: WorkerLayout) -> HostMessage.Assignment {
@@ -255,7 +278,9 @@ package struct StartOrder: Sendable {
             data: layout.data,
             env: environment,
             publicURL: publicURL,
-            limits: .init(requestTimeout: requestTimeout, startTimeout: deadline, waitUntil: waitUntil)
+            limits: .init(requestTimeout: requestTimeout, startTimeout: deadline, waitUntil: waitUntil),
+            schema: schema.map { layout.data + "/" + $0 },
+            develop: isDevelopment ? true : nil
         )
     }
 }

@@ -67,6 +67,7 @@ struct Apps: AsyncParsableCommand {
             if let error = status.lastError {
                 lines.append(("last error", "\(error.message) (\(JSONFormat.time(error.at)))"))
             }
+            for cron in status.cron { lines.append(("cron", cron.text)) }
             for case (let name, let value?) in lines { Terminal.print("\(name.padding(to: 14))\(value)") }
         }
     }
@@ -164,6 +165,23 @@ struct Open: AsyncParsableCommand {
         process.executableURL = program
         process.arguments = [status.url]
         try process.run()
+    }
+}
+
+extension CronStatus {
+    /// One line for people.
+    var text: String {
+        var parts = ["\(job)"]
+        if job.catchUp == .skip { parts.append("(missed times are skipped)") }
+        parts.append(nextAt.map { "next \(JSONFormat.time($0))" } ?? "never: there is no such day")
+        if isRunning {
+            parts.append("running now")
+        } else if let slot = lastSlotAt {
+            let time = lastMilliseconds.map { " (\(DurationText.format(.milliseconds($0))))" } ?? ""
+            let result = lastError.map { "failed: \($0)" } ?? (lastMilliseconds == nil ? "was cut off" : "ok\(time)")
+            parts.append("last \(JSONFormat.time(slot)) \(result)")
+        }
+        return parts.joined(separator: ", ")
     }
 }
 

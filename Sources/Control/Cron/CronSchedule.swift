@@ -42,10 +42,16 @@ public struct CronSchedule: Sendable, Hashable, CustomStringConvertible {
 
     /// Whether the schedule fires in the given minute.
     public func matches(minute: Int, hour: Int, dayOfMonth: Int, month: Int, dayOfWeek: Int) -> Bool {
-        let inMonth = daysOfMonth.contains(dayOfMonth)
-        let inWeek = daysOfWeek.contains(dayOfWeek)
+        let day = CivilDay(year: 0, month: month, dayOfMonth: dayOfMonth, dayOfWeek: dayOfWeek)
+        return minutes.contains(minute) && hours.contains(hour) && matches(day)
+    }
+
+    /// Whether the schedule fires on a day at all.
+    func matches(_ day: CivilDay) -> Bool {
+        let inMonth = daysOfMonth.contains(day.dayOfMonth)
+        let inWeek = daysOfWeek.contains(day.dayOfWeek)
         let onDay = isEveryDayOfMonth || isEveryDayOfWeek ? inMonth && inWeek : inMonth || inWeek
-        return minutes.contains(minute) && hours.contains(hour) && months.contains(month) && onDay
+        return months.contains(day.month) && onDay
     }
 
     private static func values(
