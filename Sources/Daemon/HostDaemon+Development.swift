@@ -93,7 +93,8 @@ extension HostDaemon {
         let answer = ReadyAnswer(
             status: 500,
             headers: [
-                (name: "Content-Type", value: "text/html; charset=utf-8"), (name: "Cache-Control", value: "no-store"),
+                (name: "Content-Type", value: "text/html; charset=utf-8"),
+                (name: "Cache-Control", value: "no-store"),
             ],
             body: Array(html.utf8)
         )
@@ -107,7 +108,10 @@ extension HostDaemon {
         let data = folder.data(app.rawValue)
         do {
             try StateFolder.make(data, mode: 0o700)
-            let worker = try await pool.boot(WorkerFolders(app: files, data: data, cache: nil), memoryLimit: nil)
+            let worker = try await pool.boot(
+                WorkerFolders(app: files, data: data, cache: nil),
+                memoryLimit: nil
+            )
             if spare == nil, !isStopping { spare = (files, worker) } else { await worker.destroy() }
         } catch {
             // The next start boots its own, and says what is wrong.

@@ -304,7 +304,8 @@ extension HostDaemon {
             await proxy?.synchronize()
             let deadline = uptime() + limit
             var pause = Duration.milliseconds(1)
-            while instance.counted.activity.runningRequests > 0 || instance.cronRuns.load(ordering: .relaxed) > 0,
+            while instance.counted.activity.runningRequests > 0
+                || instance.cronRuns.load(ordering: .relaxed) > 0,
                 uptime() < deadline, instance.worker.end.value == nil
             {
                 try? await Task.sleep(for: pause)  // Cancelled only when the daemon stops.

@@ -44,7 +44,9 @@ struct CronPlanTests {
         let other = CronJob(schedule: "0 0 * * *", path: "/x")
         let plan = plan(.once, last: 40).replaced(by: [job, other, other], at: CronSlot(rawValue: 77))
         #expect(plan.entries.map(\.lastSlot.rawValue) == [40, 77])
-        #expect(plan.replaced(by: [other], at: CronSlot(rawValue: 99)).entries.map(\.lastSlot.rawValue) == [77])
+        #expect(
+            plan.replaced(by: [other], at: CronSlot(rawValue: 99)).entries.map(\.lastSlot.rawValue) == [77]
+        )
     }
 }
 
@@ -52,7 +54,8 @@ struct CronPlanTests {
 @Suite(.serialized) struct CronTests {
     /// Writes down what ran, by the framework's route and by a request of martlet.json.
     private static let app = [
-        "martlet.json": #"{ "cron": [{ "schedule": "0 5 * * *", "path": "/sweep?a=1", "catchUp": "skip" }] }"#,
+        "martlet.json":
+            #"{ "cron": [{ "schedule": "0 5 * * *", "path": "/sweep?a=1", "catchUp": "skip" }] }"#,
         "main.ts": """
         import { database, serve } from "martlet";
         const db = database();
@@ -104,7 +107,9 @@ struct CronPlanTests {
                     == #"[{"what":"route","at":"2160-02-18T10:40:00.000Z"},{"what":"0 5 * * *","at":"?a=1"},{"what":"nobody","at":"?b=2"}]"#
             )
             let status = try await host.daemon.application(id)
-            #expect(Set(status.cron.map(\.job.schedule)) == ["0 4 * * *", "0 5 * * *", "0 6 * * *", "0 7 * * *"])
+            #expect(
+                Set(status.cron.map(\.job.schedule)) == ["0 4 * * *", "0 5 * * *", "0 6 * * *", "0 7 * * *"]
+            )
             let shown = try #require(status.cron.first { $0.job == night })
             #expect(shown.lastSlotAt == slot.date && shown.lastMilliseconds != nil && !shown.isRunning)
             #expect(shown.nextAt != nil)

@@ -15,7 +15,9 @@ public struct CronSlot: RawRepresentable, Codable, Sendable, Hashable, Comparabl
     public var description: String {
         let (day, minute) = rawValue.quotientAndFloorRemainder(by: 1440)
         let civil = CivilDay(day)
-        let text = [civil.month, civil.dayOfMonth, minute / 60, minute % 60].map { $0 < 10 ? "0\($0)" : "\($0)" }
+        let text = [civil.month, civil.dayOfMonth, minute / 60, minute % 60].map {
+            $0 < 10 ? "0\($0)" : "\($0)"
+        }
         return "\(civil.year)-\(text[0])-\(text[1])T\(text[2]):\(text[3])Z"
     }
 
@@ -80,9 +82,12 @@ extension CronSchedule {
     /// The last slot at or before `slot`.
     public func last(until slot: CronSlot) -> CronSlot? {
         let (today, minute) = slot.rawValue.quotientAndFloorRemainder(by: 1440)
-        for day in stride(from: today, through: today - Self.daysSearched, by: -1) where matches(CivilDay(day)) {
+        for day in stride(from: today, through: today - Self.daysSearched, by: -1)
+        where matches(CivilDay(day)) {
             let to = day == today ? minute : 1439
-            if let found = minutesOfDay.last(where: { $0 <= to }) { return CronSlot(rawValue: day * 1440 + found) }
+            if let found = minutesOfDay.last(where: { $0 <= to }) {
+                return CronSlot(rawValue: day * 1440 + found)
+            }
         }
         return nil
     }

@@ -75,13 +75,20 @@ extension HostDaemon {
         run.milliseconds = (uptime() - begin).milliseconds
         remember(app, job) { $0.lastRun = run }
         if let error = run.error, entries[app] != nil {
-            logs.log(of: app).note("\(job) for \(slot) failed: \(error)", version: entries[app]?.record.version, level: .error)
+            logs.log(of: app).note(
+                "\(job) for \(slot) failed: \(error)",
+                version: entries[app]?.record.version,
+                level: .error
+            )
             tidyLog(app)
         }
         do {
             try await store.finish(run, of: job, app)
         } catch {
-            logger.error("the end of a job could not be recorded", metadata: ["app": "\(app)", "error": "\(error)"])
+            logger.error(
+                "the end of a job could not be recorded",
+                metadata: ["app": "\(app)", "error": "\(error)"]
+            )
         }
         return run
     }
@@ -149,7 +156,9 @@ extension HostDaemon {
     }
 
     private func remember(_ app: ApplicationID, _ job: CronJob, _ change: (inout StateStore.Cron) -> Void) {
-        guard let entry = entries[app], let index = entry.cron.firstIndex(where: { $0.job == job }) else { return }
+        guard let entry = entries[app], let index = entry.cron.firstIndex(where: { $0.job == job }) else {
+            return
+        }
         change(&entry.cron[index])
     }
 

@@ -178,7 +178,8 @@ extension CronStatus {
             parts.append("running now")
         } else if let slot = lastSlotAt {
             let time = lastMilliseconds.map { " (\(DurationText.format(.milliseconds($0))))" } ?? ""
-            let result = lastError.map { "failed: \($0)" } ?? (lastMilliseconds == nil ? "was cut off" : "ok\(time)")
+            let result =
+                lastError.map { "failed: \($0)" } ?? (lastMilliseconds == nil ? "was cut off" : "ok\(time)")
             parts.append("last \(JSONFormat.time(slot)) \(result)")
         }
         return parts.joined(separator: ", ")
