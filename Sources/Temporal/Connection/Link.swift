@@ -25,10 +25,14 @@ final class Link: @unchecked Sendable {
     private let loop: any EventLoop
     /// Those that take calls, oldest first.
     private var tables: [StreamTable] = []
+    /// Those that take no more calls and still have some.
+    private var closing: [StreamTable] = []
     /// Calls without a stream, oldest first; those that were given up stay until it is their turn.
     private var waiting = CircularBuffer<Call>()
     private var isConnecting = false
     private var isClosed = false
+    /// When the timer of all calls' deadlines goes off next.
+    private var nextSweep = NIODeadline.distantFuture
     private var failures = 0
     private var nextAttempt = NIODeadline.distantPast
     private var tlsContext: NIOSSLContext?
@@ -54,14 +58,15 @@ final class Link: @unchecked Sendable {
                     let call = Call(
                         path: path,
                         request: request,
-                        deadline: .now() + timeout,
+                        metadata: metadata,
+                        timeout: timeout,
                         continuation: continuation
                     )
                     cancellation.call = call
                     if cancellation.isCancelled {
                         self.cancel(call)
                     } else {
-                        self.begin(call, metadata, timeout)
+                        self.begin(call)
                     }
                 }
             }
@@ -106,10 +111,8 @@ final class Link: @unchecked Sendable {
         call.table?.abandon(call)
     }
 
-    private func begin(_ call: Call, _ metadata: [(String, String)], _ timeout: TimeAmount) {
-        call.metadata = metadata
-        let callBox = NIOLoopBound(call, eventLoop: loop)
-        call.timer = loop.scheduleTask(in: timeout) { self.expire(callBox.value, timeout) }
+    private func begin(_ call: Call) {
+        sweep(by: call.deadline)
         if isClosed { return call.finish(.failure(Self.closedError)) }
         guard callsInFlight < configuration.maximumCallsInFlight else {
             let limit =
@@ -141,7 +144,27 @@ final class Link: @unchecked Sendable {
         for call in calls { call.finish(.failure(error)) }
     }
 
-    private func expire(_ call: Call, _ timeout: TimeAmount) {
+    /// Sees to it that calls end at `deadline` at the latest.
+    ///
+    /// One timer does for all: to take a timer of each call back costs NIO a walk through all of them.
+    private func sweep(by deadline: NIODeadline) {
+        guard deadline < nextSweep else { return }
+        nextSweep = deadline
+        loop.scheduleTask(deadline: deadline) { [weak self] in self?.sweep() }
+    }
+
+    private func sweep() {
+        let now = NIODeadline.now()
+        guard now >= nextSweep else { return }
+        nextSweep = .distantFuture
+        closing.removeAll { $0.callsInFlight == 0 }
+        let calls = Array(waiting) + (tables + closing).flatMap(\.calls.values)
+        for call in calls where call.deadline <= now { expire(call) }
+        let next = calls.lazy.filter { !$0.isFinished }.map(\.deadline).min()
+        if let next { sweep(by: max(next, now + .milliseconds(5))) }
+    }
+
+    private func expire(_ call: Call) {
         guard !call.isFinished else { return }
         let reason: String
         if let table = call.table {
@@ -160,7 +183,7 @@ final class Link: @unchecked Sendable {
                 RPCError(
                     code: .deadlineExceeded,
                     message:
-                        "\(call.path) at \(address): \(reason) after \(timeout.nanoseconds / 1_000_000) ms"
+                        "\(call.path) at \(address): \(reason) after \(call.timeout.nanoseconds / 1_000_000) ms"
                 )
             )
         )
@@ -211,6 +234,8 @@ final class Link: @unchecked Sendable {
         ClientBootstrap(group: loop)
             .connectTimeout(TimeAmount(configuration.connectTimeout))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            // What comes fits in one read nearly always; NIO would try another one to see that there is no more.
+            .channelOption(.maxMessagesPerRead, value: 1)
             .channelInitializer { [configuration] channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let tls {
@@ -246,6 +271,7 @@ final class Link: @unchecked Sendable {
     private func lost(_ table: StreamTable, wasReady: Bool) {
         if wasReady { failures = 0 } else { backOff() }
         tables.removeAll { $0 === table }
+        if table.callsInFlight > 0 { closing.append(table) }
         if !waiting.isEmpty { connectIfNeeded() }
     }
 
@@ -326,6 +352,11 @@ final class Link: @unchecked Sendable {
         stream.streamErrorRateLimit.maximumCount = 10_000
         stream.streamErrorRateLimit.windowLength = .seconds(1)
         connection.maximumConnectionGlitches = 10_000
+        // What comes for a call that was given up must not be taken for an error: many may be at once.
+        connection.maximumRecentlyResetStreams = 1_000
+        // The calls read the few headers that they need, and the server checks ours.
+        connection.headerBlockValidation = .disabled
+        connection.contentLengthValidation = .disabled
         return NIOHTTP2Handler(
             mode: .client,
             frameDelegate: nil,

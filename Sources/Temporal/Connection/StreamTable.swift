@@ -12,13 +12,13 @@ import struct Foundation.Data
 final class Call {
     let path: String
     let request: ByteBuffer
-    let deadline: NIODeadline
+    let metadata: [(String, String)]
+    let timeout: TimeAmount
     let started = NIODeadline.now()
-    var metadata: [(String, String)] = []
+    var deadline: NIODeadline { started + timeout }
     /// The connection that it was started on.
     weak var table: StreamTable?
     var streamID: HTTP2StreamID?
-    var timer: Scheduled<Void>?
     var answer = ByteBuffer()
     private let continuation: UnsafeContinuation<ByteBuffer, any Error>
     private(set) var isFinished = false
@@ -27,19 +27,20 @@ final class Call {
     init(
         path: String,
         request: ByteBuffer,
-        deadline: NIODeadline,
+        metadata: [(String, String)],
+        timeout: TimeAmount,
         continuation: UnsafeContinuation<ByteBuffer, any Error>
     ) {
         self.path = path
         self.request = request
-        self.deadline = deadline
+        self.metadata = metadata
+        self.timeout = timeout
         self.continuation = continuation
     }
 
     func finish(_ result: Result<ByteBuffer, RPCError>) {
         guard !isFinished else { return }
         isFinished = true
-        timer?.cancel()
         continuation.resume(with: result.mapError { $0 as any Error })
     }
 }
@@ -69,7 +70,7 @@ final class StreamTable: ChannelInboundHandler {
 
     private let settings: Settings
     private var context: ChannelHandlerContext?
-    private var calls: [HTTP2StreamID: Call] = [:]
+    private(set) var calls: [HTTP2StreamID: Call] = [:]
     private var nextStreamID = HTTP2StreamID(1)
     private(set) var maximumStreams: Int
     private var unacknowledgedBytes = 0
