@@ -239,17 +239,19 @@ final class EagerActivities: Sendable {
     }
 
     /// Takes places for activities among the commands, and marks those that found one.
-    func reserve(_ commands: inout [APICommand]) -> Int {
+    ///
+    /// The others must not be marked: the server would take them for handed out.
+    static func reserve(_ commands: inout [APICommand], _ eager: EagerActivities?) -> Int {
         var reserved = 0
         for index in commands.indices where commands[index].commandType == .scheduleActivityTask {
             let attributes = commands[index].scheduleActivityTaskCommandAttributes
-            let isWanted =
-                attributes.requestEagerExecution && attributes.taskQueue.name == taskQueue
-                && handler.has(attributes.activityType.name)
-            let isEager = isWanted && reserved < Self.maximum && slots.tryAcquire()
-            if isEager { reserved += 1 }
-            if attributes.requestEagerExecution != isEager {
-                commands[index].scheduleActivityTaskCommandAttributes.requestEagerExecution = isEager
+            guard attributes.requestEagerExecution else { continue }
+            if let eager, reserved < maximum, attributes.taskQueue.name == eager.taskQueue,
+                eager.handler.has(attributes.activityType.name), eager.slots.tryAcquire()
+            {
+                reserved += 1
+            } else {
+                commands[index].scheduleActivityTaskCommandAttributes.requestEagerExecution = false
             }
         }
         return reserved

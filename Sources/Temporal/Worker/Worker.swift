@@ -94,8 +94,11 @@ public final class Worker: Service, Sendable {
         )
         self.activities = activities.isEmpty ? nil : activityHandler
         let registrations = workflows.map { WorkflowRegistration($0) }
+        // Eager activities do not wait in the task queue, where their rate is limited.
+        let isLimited =
+            options.workerActivitiesPerSecond != nil || options.taskQueueActivitiesPerSecond != nil
         let eager =
-            options.disableEagerActivities || activities.isEmpty
+            options.disableEagerActivities || activities.isEmpty || isLimited
             ? nil
             : EagerActivities(handler: activityHandler, slots: activitySlots, taskQueue: taskQueue) {
                 feed.yield(.activity($0))
@@ -223,7 +226,7 @@ public final class Worker: Service, Sendable {
             $0.identity = identity
             $0.taskQueue = queue
         }
-        await pollLoop("workflow", slots: workflowSlots, limiter: nil) {
+        await pollLoop("workflow", slots: workflowSlots) {
             let task: APIPollWorkflowTaskQueueResponse = try await self.connection.call(
                 "PollWorkflowTaskQueue",
                 request,
@@ -245,7 +248,7 @@ public final class Worker: Service, Sendable {
                 $0.taskQueueMetadata.maxTasksPerSecond = Google_Protobuf_DoubleValue(limit)
             }
         }
-        await pollLoop("activity", slots: activitySlots, limiter: limiter) {
+        await pollLoop("activity", slots: activitySlots) {
             let task: APIPollActivityTaskQueueResponse = try await self.connection.call(
                 "PollActivityTaskQueue",
                 request,
@@ -253,6 +256,8 @@ public final class Worker: Service, Sendable {
                 retry: .none
             )
             guard !task.taskToken.isEmpty else { return false }
+            // A task that the server has handed out is run at once when the worker stops.
+            try? await limiter?.wait()
             self.feed.yield(.activity(task))
             return true
         }
@@ -262,13 +267,11 @@ public final class Worker: Service, Sendable {
     private func pollLoop(
         _ kind: String,
         slots: Slots,
-        limiter: RateLimiter?,
         _ poll: () async throws -> Bool
     ) async {
         var failures = 0
         while !Task.isCancelled {
             do {
-                try await limiter?.wait()
                 try await slots.acquire()
                 var isTaken = false
                 defer { if !isTaken { slots.release() } }

@@ -34,7 +34,7 @@ public struct WorkerOptions: Sendable {
     public var maxHeartbeatThrottleInterval: Duration = .seconds(60)
     /// Writes logs of workflows also while they are replayed.
     public var enableLoggingInReplay = false
-    /// Never takes activities straight from a workflow task's answer.
+    /// Never takes activities straight from a workflow task's answer; so it is anyway where their rate is limited.
     public var disableEagerActivities = false
     /// Which errors besides every ``TemporalFailure`` fail the workflow instead of the workflow task.
     public var failsWorkflow: @Sendable (any Error) -> Bool = { _ in false }

@@ -190,7 +190,7 @@ final class WorkflowTaskHandler: Sendable {
         isHeartbeat: Bool
     ) async throws -> APIPollWorkflowTaskQueueResponse? {
         var (commands, messages) = run.takeCommands()
-        let places = eager?.reserve(&commands) ?? 0
+        let places = EagerActivities.reserve(&commands, eager)
         var eagerTasks: [APIPollActivityTaskQueueResponse] = []
         defer { eager?.start(eagerTasks, reserved: places) }
         commands = try await environment.converter.encode(commands: commands)
