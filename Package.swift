@@ -86,8 +86,9 @@ let temporal: [Target] = [
         dependencies: [
             "TemporalTestWorker",
             "Temporal", "TemporalAPI", "TemporalTesting", protobuf, nioCore, nioPosix, nioHTTP2, nioHPACK,
-            nioSSL,
-            logging,
+            nioSSL, logging, metrics, tracing,
+            .product(name: "MetricsTestKit", package: "swift-metrics"),
+            .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
         ],
         exclude: ["Python"],
         swiftSettings: strict

@@ -168,8 +168,10 @@ private actor Tour: Workflow {
             for id in ["a", "c"] {
                 let history = try await client.handle(id: id).history().json()
                 let text = String(decoding: history, as: UTF8.self)
-                let plain = Data("json/plain".utf8).base64EncodedString()
-                #expect(!text.contains(plain))
+                for word in ["Ada", "Bo", "memo", "summary", "loud"] {
+                    let payload = Data("\"\(word)\"".utf8).base64EncodedString()
+                    #expect(!text.contains(payload), "\(word)")
+                }
                 for word in ["gave up", "too loud"] { #expect(!text.contains(word)) }
             }
             running.cancel()

@@ -81,9 +81,9 @@ public struct TemporalClient: Sendable {
         _ options: StartWorkflowOptions,
         output: Output.Type
     ) async throws -> WorkflowHandle<Output> {
-        let request = try await startRequest(name, input, options)
         let response: APIStartWorkflowExecutionResponse = try await traced("StartWorkflow", name) {
-            try await call("StartWorkflowExecution", request, workflowID: options.id)
+            let request = try await startRequest(name, input, options)
+            return try await call("StartWorkflowExecution", request, workflowID: options.id)
         }
         return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
     }
@@ -134,39 +134,39 @@ public struct TemporalClient: Sendable {
         _ signal: String,
         _ signalInput: [APIPayload]
     ) async throws -> WorkflowHandle<Output> {
-        let start = try await startRequest(name, input, options)
         let signalInput = try await converter.encode(signalInput)
-        let request = APISignalWithStartWorkflowExecutionRequest.with {
-            $0.namespace = start.namespace
-            $0.workflowID = start.workflowID
-            $0.workflowType = start.workflowType
-            $0.taskQueue = start.taskQueue
-            $0.identity = start.identity
-            $0.requestID = start.requestID
-            $0.signalName = signal
-            if start.hasInput { $0.input = start.input }
-            if !signalInput.isEmpty { $0.signalInput = APIPayloads(signalInput) }
-            if start.hasWorkflowExecutionTimeout {
-                $0.workflowExecutionTimeout = start.workflowExecutionTimeout
-            }
-            if start.hasWorkflowRunTimeout { $0.workflowRunTimeout = start.workflowRunTimeout }
-            if start.hasWorkflowTaskTimeout { $0.workflowTaskTimeout = start.workflowTaskTimeout }
-            $0.workflowIDReusePolicy = start.workflowIDReusePolicy
-            $0.workflowIDConflictPolicy = start.workflowIDConflictPolicy
-            if start.hasRetryPolicy { $0.retryPolicy = start.retryPolicy }
-            $0.cronSchedule = start.cronSchedule
-            if start.hasMemo { $0.memo = start.memo }
-            if start.hasSearchAttributes { $0.searchAttributes = start.searchAttributes }
-            if start.hasWorkflowStartDelay { $0.workflowStartDelay = start.workflowStartDelay }
-            if start.hasUserMetadata { $0.userMetadata = start.userMetadata }
-            if start.hasPriority { $0.priority = start.priority }
-            if start.hasHeader { $0.header = start.header }
-        }
         let response: APISignalWithStartWorkflowExecutionResponse = try await traced(
             "SignalWithStartWorkflow",
             name
         ) {
-            try await call("SignalWithStartWorkflowExecution", request, workflowID: options.id)
+            let start = try await startRequest(name, input, options)
+            let request = APISignalWithStartWorkflowExecutionRequest.with {
+                $0.namespace = start.namespace
+                $0.workflowID = start.workflowID
+                $0.workflowType = start.workflowType
+                $0.taskQueue = start.taskQueue
+                $0.identity = start.identity
+                $0.requestID = start.requestID
+                $0.signalName = signal
+                if start.hasInput { $0.input = start.input }
+                if !signalInput.isEmpty { $0.signalInput = APIPayloads(signalInput) }
+                if start.hasWorkflowExecutionTimeout {
+                    $0.workflowExecutionTimeout = start.workflowExecutionTimeout
+                }
+                if start.hasWorkflowRunTimeout { $0.workflowRunTimeout = start.workflowRunTimeout }
+                if start.hasWorkflowTaskTimeout { $0.workflowTaskTimeout = start.workflowTaskTimeout }
+                $0.workflowIDReusePolicy = start.workflowIDReusePolicy
+                $0.workflowIDConflictPolicy = start.workflowIDConflictPolicy
+                if start.hasRetryPolicy { $0.retryPolicy = start.retryPolicy }
+                $0.cronSchedule = start.cronSchedule
+                if start.hasMemo { $0.memo = start.memo }
+                if start.hasSearchAttributes { $0.searchAttributes = start.searchAttributes }
+                if start.hasWorkflowStartDelay { $0.workflowStartDelay = start.workflowStartDelay }
+                if start.hasUserMetadata { $0.userMetadata = start.userMetadata }
+                if start.hasPriority { $0.priority = start.priority }
+                if start.hasHeader { $0.header = start.header }
+            }
+            return try await call("SignalWithStartWorkflowExecution", request, workflowID: options.id)
         }
         return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
     }

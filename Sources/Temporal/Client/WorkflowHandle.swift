@@ -109,17 +109,17 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
 
     private func signal(_ name: String, payloads: [APIPayload]) async throws {
         let input = try await client.converter.encode(payloads)
-        let request = APISignalWorkflowExecutionRequest.with {
-            $0.namespace = client.namespace
-            $0.workflowExecution = execution
-            $0.signalName = name
-            if !input.isEmpty { $0.input = APIPayloads(input) }
-            $0.identity = client.connection.identity
-            $0.requestID = UUID().uuidString
-            if let header = TraceHeader.current() { $0.header = header }
-        }
         let _: APISignalWorkflowExecutionResponse = try await client.traced("SignalWorkflow", name) {
-            try await client.call("SignalWorkflowExecution", request, workflowID: workflowID)
+            let request = APISignalWorkflowExecutionRequest.with {
+                $0.namespace = client.namespace
+                $0.workflowExecution = execution
+                $0.signalName = name
+                if !input.isEmpty { $0.input = APIPayloads(input) }
+                $0.identity = client.connection.identity
+                $0.requestID = UUID().uuidString
+                if let header = TraceHeader.current() { $0.header = header }
+            }
+            return try await client.call("SignalWorkflowExecution", request, workflowID: workflowID)
         }
     }
 
@@ -160,17 +160,22 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
         _ rejects: QueryRejection
     ) async throws -> Answer {
         let input = try await client.converter.encode(payloads)
-        let request = APIQueryWorkflowRequest.with {
-            $0.namespace = client.namespace
-            $0.execution = execution
-            $0.query.queryType = name
-            if !input.isEmpty { $0.query.queryArgs = APIPayloads(input) }
-            $0.queryRejectCondition = APIQueryRejectCondition(rawValue: rejects.rawValue) ?? .none
-            if let header = TraceHeader.current() { $0.query.header = header }
-        }
         do {
             let response: APIQueryWorkflowResponse = try await client.traced("QueryWorkflow", name) {
-                try await client.call("QueryWorkflow", request, workflowID: workflowID, retry: .longPoll)
+                let request = APIQueryWorkflowRequest.with {
+                    $0.namespace = client.namespace
+                    $0.execution = execution
+                    $0.query.queryType = name
+                    if !input.isEmpty { $0.query.queryArgs = APIPayloads(input) }
+                    $0.queryRejectCondition = APIQueryRejectCondition(rawValue: rejects.rawValue) ?? .none
+                    if let header = TraceHeader.current() { $0.query.header = header }
+                }
+                return try await client.call(
+                    "QueryWorkflow",
+                    request,
+                    workflowID: workflowID,
+                    retry: .longPoll
+                )
             }
             if response.hasQueryRejected {
                 throw QueryRejectedError(

@@ -6,21 +6,24 @@ import SwiftProtobuf
 extension WorkflowHandle {
     /// Sends an update and waits for its answer.
     ///
+    /// - Parameter timeout: How long the workflow may take to accept it; its answer may take any time after that.
     /// - Throws: ``UpdateFailedError`` when the workflow refused it or its handler threw.
     public func update<Input, Answer>(
         _ update: UpdateDefinition<Input, Answer>,
         input: Input,
-        id: String? = nil
+        id: String? = nil,
+        timeout: Duration = .seconds(60)
     ) async throws -> Answer {
-        try await startUpdate(update, input: input, id: id, waitFor: .completed).result()
+        try await startUpdate(update, input: input, id: id, waitFor: .completed, timeout: timeout).result()
     }
 
     /// Sends an update that takes no input and waits for its answer.
     public func update<Answer>(
         _ update: UpdateDefinition<Nothing, Answer>,
-        id: String? = nil
+        id: String? = nil,
+        timeout: Duration = .seconds(60)
     ) async throws -> Answer {
-        try await self.update(update, input: Nothing(), id: id)
+        try await self.update(update, input: Nothing(), id: id, timeout: timeout)
     }
 
     /// Sends an update by its name, with any number of arguments, and waits for its answer.
@@ -28,9 +31,12 @@ extension WorkflowHandle {
         _ name: String,
         arguments: [any Encodable & Sendable] = [],
         as type: Answer.Type,
-        id: String? = nil
+        id: String? = nil,
+        timeout: Duration = .seconds(60)
     ) async throws -> Answer {
-        try await startUpdate(name, arguments: arguments, as: type, id: id, waitFor: .completed).result()
+        let payloads = try client.converter.payloads.encode(all: arguments)
+        let handle: UpdateHandle<Answer> = try await start(name, payloads, id, .completed, timeout)
+        return try await handle.result()
     }
 
     /// Sends an update and returns when the workflow has accepted it (or has answered it already).
@@ -40,9 +46,10 @@ extension WorkflowHandle {
         _ update: UpdateDefinition<Input, Answer>,
         input: Input,
         id: String? = nil,
-        waitFor stage: UpdateStage = .accepted
+        waitFor stage: UpdateStage = .accepted,
+        timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
-        try await start(update.name, client.converter.payloads.encode(argument: input), id, stage)
+        try await start(update.name, client.converter.payloads.encode(argument: input), id, stage, timeout)
     }
 
     /// Sends an update by its name, with any number of arguments, and returns when the workflow has accepted it.
@@ -51,9 +58,10 @@ extension WorkflowHandle {
         arguments: [any Encodable & Sendable] = [],
         as type: Answer.Type,
         id: String? = nil,
-        waitFor stage: UpdateStage = .accepted
+        waitFor stage: UpdateStage = .accepted,
+        timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
-        try await start(name, client.converter.payloads.encode(all: arguments), id, stage)
+        try await start(name, client.converter.payloads.encode(all: arguments), id, stage, timeout)
     }
 
     /// A handle of an update that was sent before.
@@ -68,39 +76,30 @@ extension WorkflowHandle {
         _ name: String,
         _ payloads: [APIPayload],
         _ id: String?,
-        _ stage: UpdateStage
+        _ stage: UpdateStage,
+        _ timeout: Duration
     ) async throws -> UpdateHandle<Answer> {
-        var request = try await client.updateRequest(
-            name,
-            payloads,
-            workflowID: workflowID,
-            id: id,
-            stage: stage
-        )
-        request.workflowExecution.runID = runID ?? ""
-        request.firstExecutionRunID = firstRunID ?? ""
-        let sent = request
-        return try await client.traced("StartWorkflowUpdate", name) {
-            while true {
-                // The server answers before the stage is reached when that takes long; the ID makes it one update.
-                do {
-                    let response: APIUpdateWorkflowExecutionResponse = try await client.call(
-                        "UpdateWorkflowExecution",
-                        sent,
-                        workflowID: workflowID,
-                        timeout: TemporalClient.longPollTimeout,
-                        retry: .longPoll
-                    )
-                    guard
-                        response.stage.rawValue >= APIUpdateWorkflowExecutionLifecycleStage.accepted.rawValue
-                    else {
-                        continue
-                    }
-                    return try await client.handle(of: sent, response)
-                } catch let error as RPCError where error.code == .deadlineExceeded {
-                    continue
-                }
+        try await client.traced("StartWorkflowUpdate", name) {
+            var request = try await client.updateRequest(
+                name,
+                payloads,
+                workflowID: workflowID,
+                id: id,
+                stage: stage
+            )
+            request.workflowExecution.runID = runID ?? ""
+            request.firstExecutionRunID = firstRunID ?? ""
+            let sent = request
+            let response = try await client.untilAccepted(sent, within: timeout) { wait in
+                try await client.call(
+                    "UpdateWorkflowExecution",
+                    sent,
+                    workflowID: workflowID,
+                    timeout: wait,
+                    retry: .longPoll
+                )
             }
+            return client.handle(of: sent, response)
         }
     }
 }
@@ -186,7 +185,8 @@ extension TemporalClient {
         update: UpdateDefinition<Input, Answer>,
         updateInput: Input,
         updateID: String? = nil,
-        waitFor stage: UpdateStage = .accepted
+        waitFor stage: UpdateStage = .accepted,
+        timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
         try await updateWithStart(
             Workflow.name,
@@ -195,7 +195,8 @@ extension TemporalClient {
             update.name,
             converter.payloads.encode(argument: updateInput),
             updateID,
-            stage
+            stage,
+            timeout
         )
     }
 
@@ -208,7 +209,8 @@ extension TemporalClient {
         updateArguments: [any Encodable & Sendable] = [],
         as type: Answer.Type,
         updateID: String? = nil,
-        waitFor stage: UpdateStage = .accepted
+        waitFor stage: UpdateStage = .accepted,
+        timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
         try await updateWithStart(
             workflow,
@@ -217,7 +219,8 @@ extension TemporalClient {
             update,
             converter.payloads.encode(all: updateArguments),
             updateID,
-            stage
+            stage,
+            timeout
         )
     }
 
@@ -228,37 +231,67 @@ extension TemporalClient {
         _ name: String,
         _ payloads: [APIPayload],
         _ id: String?,
-        _ stage: UpdateStage
+        _ stage: UpdateStage,
+        _ timeout: Duration
     ) async throws -> UpdateHandle<Answer> {
         var options = options
         options.idConflictPolicy = options.idConflictPolicy ?? .useExisting
-        let start = try await startRequest(workflow, input, options)
-        let update = try await updateRequest(name, payloads, workflowID: options.id, id: id, stage: stage)
-        let request = APIExecuteMultiOperationRequest.with {
-            $0.namespace = namespace
-            $0.operations = [.with { $0.startWorkflow = start }, .with { $0.updateWorkflow = update }]
-        }
+        let startOptions = options
         return try await traced("UpdateWithStartWorkflow", workflow) {
-            while true {
+            let start = try await startRequest(workflow, input, startOptions)
+            let update = try await updateRequest(
+                name,
+                payloads,
+                workflowID: startOptions.id,
+                id: id,
+                stage: stage
+            )
+            let request = APIExecuteMultiOperationRequest.with {
+                $0.namespace = namespace
+                $0.operations = [.with { $0.startWorkflow = start }, .with { $0.updateWorkflow = update }]
+            }
+            let response = try await untilAccepted(update, within: timeout) { wait in
                 do {
                     let response: APIExecuteMultiOperationResponse = try await connection.call(
                         "ExecuteMultiOperation",
                         request,
-                        timeout: Self.longPollTimeout,
+                        timeout: wait,
                         retry: .longPoll
                     )
-                    let updated =
-                        response.responses.last?.updateWorkflow ?? APIUpdateWorkflowExecutionResponse()
-                    guard updated.stage.rawValue >= APIUpdateWorkflowExecutionLifecycleStage.accepted.rawValue
-                    else {
-                        continue
-                    }
-                    return try await handle(of: update, updated)
+                    return response.responses.last?.updateWorkflow ?? APIUpdateWorkflowExecutionResponse()
                 } catch let error as RPCError {
-                    if error.code == .deadlineExceeded { continue }
-                    throw clientError(Self.firstFailure(in: error), workflowID: options.id)
+                    throw clientError(Self.firstFailure(in: error), workflowID: startOptions.id)
                 }
             }
+            return handle(of: update, response)
+        }
+    }
+
+    /// Makes a call until the workflow has accepted its update.
+    ///
+    /// The server answers before that when it takes long; the update's identifier makes all calls one update.
+    /// - Throws: ``RPCError`` (`deadlineExceeded`) when it takes longer than `limit`.
+    fileprivate func untilAccepted(
+        _ update: APIUpdateWorkflowExecutionRequest,
+        within limit: Duration,
+        _ call: (Duration) async throws -> APIUpdateWorkflowExecutionResponse
+    ) async throws -> APIUpdateWorkflowExecutionResponse {
+        let start = ContinuousClock.now
+        while true {
+            let left = limit - start.duration(to: .now)
+            guard left > .zero else {
+                throw RPCError(
+                    code: .deadlineExceeded,
+                    message: "update \(update.request.input.name) of workflow "
+                        + "\(update.workflowExecution.workflowID) was not accepted in \(limit); "
+                        + "is a worker polling its task queue?"
+                )
+            }
+            do {
+                let response = try await call(min(left, Self.longPollTimeout))
+                let accepted = APIUpdateWorkflowExecutionLifecycleStage.accepted
+                if response.stage.rawValue >= accepted.rawValue { return response }
+            } catch let error as RPCError where error.code == .deadlineExceeded {}
         }
     }
 
@@ -296,20 +329,17 @@ extension TemporalClient {
         }
     }
 
-    /// The handle of an accepted update; a refused one throws.
-    func handle<Answer>(
+    fileprivate func handle<Answer>(
         of request: APIUpdateWorkflowExecutionRequest,
         _ response: APIUpdateWorkflowExecutionResponse
-    ) async throws -> UpdateHandle<Answer> {
-        let id = request.request.meta.updateID
-        let execution = response.updateRef.workflowExecution
-        let outcome = response.hasOutcome ? response.outcome : nil
+    ) -> UpdateHandle<Answer> {
+        let runID = response.updateRef.workflowExecution.runID
         return UpdateHandle(
             client: self,
             workflowID: request.workflowExecution.workflowID,
-            runID: execution.runID.isEmpty ? nil : execution.runID,
-            id: id,
-            outcome: outcome
+            runID: runID.isEmpty ? nil : runID,
+            id: request.request.meta.updateID,
+            outcome: response.hasOutcome ? response.outcome : nil
         )
     }
 }

@@ -181,8 +181,8 @@ public struct WorkflowContext: Sendable {
         try run.check("continueAsNew")
         guard run.runningHandlers == 0 else {
             throw WorkflowTaskError(
-                "continueAsNew was refused: \(run.runningHandlers) handlers of signals or updates still run. "
-                    + "Await allHandlersFinished() first"
+                "continueAsNew was refused: handlers of signals or updates still run (\(run.runningHandlers)). Await "
+                    + " allHandlersFinished() first"
             )
         }
         let payloads = try run.environment.converter.payloads.encode(argument: input)
