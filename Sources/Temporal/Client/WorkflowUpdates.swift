@@ -6,7 +6,7 @@ import SwiftProtobuf
 extension WorkflowHandle {
     /// Sends an update and waits for its answer.
     ///
-    /// - Parameter timeout: How long the workflow may take to accept it; its answer may take any time after that.
+    /// `timeout` is how long the workflow may take to accept it; its answer may take any time after that.
     /// - Throws: ``UpdateFailedError`` when the workflow refused it or its handler threw.
     public func update<Input, Answer>(
         _ update: UpdateDefinition<Input, Answer>,
@@ -176,6 +176,7 @@ extension TemporalClient {
     ///   - updateInput: the update's input.
     ///   - updateID: names the update; nil for a name that no other has.
     ///   - stage: how far the update has to be.
+    ///   - timeout: how long the workflow may take to accept it.
     /// - Returns: the update; ``handle(for:id:runID:)`` gives the workflow.
     /// - Throws: ``UpdateFailedError``, ``WorkflowAlreadyStartedError`` or ``RPCError``.
     public func updateWithStart<Workflow: WorkflowDefinition, Input, Answer>(
