@@ -6,6 +6,7 @@ import { ControlConnection } from "./control.ts";
 import { errorText } from "./failure.ts";
 import { log, patchConsole } from "./logs.ts";
 import { patchRequestConstructor } from "./request.ts";
+import { patchDatabases } from "./sqlite.ts";
 import type { Worker } from "./worker.ts";
 
 /**
@@ -20,6 +21,7 @@ export const Boot = {
     worker.sockets.patchUpgrade();
     listenForErrors();
     patchExit();
+    patchDatabases();
     exerciseDatabase();
     const nativeServe = Deno.serve;
     const server = nativeServe(

@@ -16,13 +16,15 @@ export function database(name = "main"): DatabaseSync {
     throw new TypeError(`database("${name}"): a name has letters, digits, - and _, and no ending`);
   }
   let folder = Deno.env.get("MARTLET_DATA");
+  // What is replicated is also checkpointed by replication: an app that did it too would only wait for it.
+  const checkpoints = folder === undefined ? "" : "PRAGMA wal_autocheckpoint = 0;";
   if (folder === undefined) {
     folder = "data";
     Deno.mkdirSync(folder, { recursive: true });
   }
   const database = new DatabaseSync(`${folder}/${name}.db`);
   database.exec(
-    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;",
+    `PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; ${checkpoints}`,
   );
   open.set(name, database);
   onClose(() => {
