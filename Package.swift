@@ -161,7 +161,7 @@ let cli: [Target] = [
         name: "CLI",
         dependencies: [
             "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", "Storage", logging, metrics,
-            lifecycle, "ClusterContract", "Temporal",
+            lifecycle, "ClusterContract", "Orchestration", "Supervision", "Temporal",
             unixSignals,
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
@@ -232,7 +232,23 @@ let storage: [Target] = [
 
 // The cluster: what workflows and hosts say to each other, and the workflows.
 let cluster: [Target] = [
-    .target(name: "ClusterContract", dependencies: ["Control", "Temporal", crypto], swiftSettings: strict)
+    .target(name: "ClusterContract", dependencies: ["Control", "Temporal", crypto], swiftSettings: strict),
+    .target(
+        name: "Orchestration",
+        dependencies: [
+            "Archive", "ClusterContract", "Control", "ControlClient", "Slicer", "Storage", "Temporal", crypto,
+            logging, lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "OrchestrationTests",
+        dependencies: [
+            "ClusterContract", "Control", "Orchestration", "Slicer", "Storage", "Temporal", "TemporalTesting",
+            logging,
+        ],
+        swiftSettings: strict
+    ),
 ]
 
 // Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.
@@ -253,6 +269,11 @@ let slicer: [Target] = [
     ),
     .testTarget(name: "SlicerTests", dependencies: ["Slicer", "SlicerSimulation"], swiftSettings: strict),
 ]
+
+// MARTLET_TESTS=ProxyTests,SlicerTests builds no other tests: all tests are one program, which takes long to build.
+let wantedTests = Context.environment["MARTLET_TESTS"]?.split(separator: ",").map(String.init)
+let targets = (proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli)
+    .filter { !$0.isTest || wantedTests?.contains($0.name) ?? true }
 
 let package = Package(
     name: "martlet",
@@ -278,5 +299,5 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
     ],
-    targets: proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli
+    targets: targets
 )

@@ -24,6 +24,10 @@ struct Martlet: AsyncParsableCommand {
                     Environment.self, Open.self, Delete.self,
                 ]
             ),
+            CommandGroup(
+                name: "Cluster:",
+                subcommands: [RunControl.self, Hosts.self, Slices.self, Move.self, Drain.self]
+            ),
             CommandGroup(name: "Other:", subcommands: [Version.self]),
         ]
     )

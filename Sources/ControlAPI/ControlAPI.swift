@@ -9,6 +9,7 @@ public import ServiceLifecycle
 public struct ControlAPI: Service {
     private let configuration: APIConfiguration
     private let service: any ApplicationService
+    private let cluster: (any ClusterAdministration)?
     private let authenticator: any Authenticator
     private let version: String
     private let health: @Sendable () async -> Health
@@ -21,6 +22,7 @@ public struct ControlAPI: Service {
     /// - Parameters:
     ///   - configuration: Where it listens, and its limits.
     ///   - service: What does the work.
+    ///   - cluster: Hosts and slices; nil where there is one host alone.
     ///   - authenticator: Whose token is whose.
     ///   - version: The program's version, which `/` and `/v1` tell.
     ///   - health: What `/healthz` answers.
@@ -30,6 +32,7 @@ public struct ControlAPI: Service {
     public init(
         configuration: APIConfiguration,
         service: any ApplicationService,
+        cluster: (any ClusterAdministration)? = nil,
         authenticator: any Authenticator,
         version: String,
         health: @escaping @Sendable () async -> Health,
@@ -39,6 +42,7 @@ public struct ControlAPI: Service {
     ) {
         self.configuration = configuration
         self.service = service
+        self.cluster = cluster
         self.authenticator = authenticator
         self.version = version
         self.health = health
@@ -102,6 +106,9 @@ public struct ControlAPI: Service {
             heartbeat: configuration.heartbeat
         ).add(to: group)
         LogRoutes(service: service, heartbeat: configuration.heartbeat).add(to: group)
+        if let cluster {
+            ClusterRoutes(cluster: cluster, heartbeat: configuration.heartbeat).add(to: group)
+        }
         return router
     }
 }

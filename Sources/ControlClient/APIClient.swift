@@ -123,14 +123,14 @@ public struct APIClient: Sendable {
         }
     }
 
-    private func value<Value: Decodable & Sendable>(
+    func value<Value: Decodable & Sendable>(
         _ method: HTTPMethod,
         _ path: String
     ) async throws -> Value {
         try Self.decode(Value.self, Data(try await bytes(method, path)))
     }
 
-    private func bytes(
+    func bytes(
         _ method: HTTPMethod,
         _ path: String,
         body: HTTPConnection.Body = .empty
@@ -141,7 +141,7 @@ public struct APIClient: Sendable {
         }
     }
 
-    private func head(_ method: HTTPMethod, _ path: String) -> HTTPRequestHead {
+    func head(_ method: HTTPMethod, _ path: String) -> HTTPRequestHead {
         var headers: HTTPHeaders = ["host": hostHeader, "user-agent": "martlet"]
         if let token { headers.add(name: "authorization", value: "Bearer \(token.secret)") }
         headers.add(name: "connection", value: "close")
@@ -150,7 +150,7 @@ public struct APIClient: Sendable {
 
     private var hostHeader: String { String(endpoint.description.drop { $0 != "/" }.dropFirst(2)) }
 
-    private static func requireSuccess(_ head: HTTPResponseHead, _ reader: ResponseBodyReader) async throws {
+    static func requireSuccess(_ head: HTTPResponseHead, _ reader: ResponseBodyReader) async throws {
         guard !(200..<300).contains(head.status.code) else { return }
         let body = try await reader.all(upTo: 1 << 20)
         if let problem = try? JSONFormat.decoder().decode(Problem.self, from: Data(body)) {
@@ -162,7 +162,7 @@ public struct APIClient: Sendable {
         )
     }
 
-    private static func decode<Value: Decodable>(_: Value.Type, _ data: Data) throws -> Value {
+    static func decode<Value: Decodable>(_: Value.Type, _ data: Data) throws -> Value {
         do {
             return try JSONFormat.decoder().decode(Value.self, from: data)
         } catch {

@@ -24,6 +24,9 @@ public protocol HostOrders: Sendable {
     /// Sends held and new requests to the app's new host; local data is kept until ``remove(_:)``.
     func handOver(_ order: HandOverOrder) async throws -> HandOverReport
     /// After ``quiesce(_:)``, when the move cannot go on: claims the next epoch and serves with the data that is here.
+    ///
+    /// A host that serves the app, because it never stopped or has taken it back by itself, changes nothing and reports
+    /// its epoch. Where another host has claimed the app in the meantime, it refuses with `owned_elsewhere`.
     func resume(_ order: ResumeOrder) async throws -> AdoptReport
     /// Forgets what ``prepare(_:)`` and ``follow(_:)`` made for an app that will not come.
     func abandon(_ order: AbandonOrder) async throws

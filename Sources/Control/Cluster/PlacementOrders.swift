@@ -275,11 +275,14 @@ public struct ResumeOrder: ApplicationOrder {
     public var number: Int
     /// The least epoch to claim.
     public var epoch: Int
+    /// Terms of leases, by host, that are revoked and waited out.
+    public var endedTerms: [String: Int]
 
-    public init(app: ApplicationID, number: Int, epoch: Int) {
+    public init(app: ApplicationID, number: Int, epoch: Int, endedTerms: [String: Int] = [:]) {
         self.app = app
         self.number = number
         self.epoch = epoch
+        self.endedTerms = endedTerms
     }
 }
 

@@ -8,6 +8,11 @@ public struct ApplicationID: Identifier {
         "www",
     ]
 
+    /// Stands where an app's name is not known yet; no app can have it.
+    package static let unknown = Self(known: "")
+
+    private init(known: String) { rawValue = known }
+
     public init(validating string: String) throws(MartletError) {
         guard isDNSLabel(string) else {
             throw MartletError(

@@ -1,0 +1,194 @@
+package import ClusterContract
+import Control
+package import Temporal
+
+import Foundation
+import Logging
+
+/// The workflow `host/<id>`: a host's session, and what follows when it ends.
+///
+/// ```
+///              register                         no sign of life
+///   waiting ─────────────► session on the host ─────────────────► lease watched
+///      ▲                     ▲     │ leave                          │      │
+///      │                     │     ▼                                │      │ not renewed: revoked, waited out
+///      │                     │   away: comes back, or as lost       │      ▼
+///      │                     └──────────────────────────────────────┘    the slicer is told: failover
+///      │                            it is being renewed                    │
+///      └───────────────────────────────────────────────────────────────────┘
+/// ```
+/// A host that is cut off from Temporal alone goes on renewing its lease in the store, so nothing is taken from it.
+package actor HostWorkflow: Workflow {
+    package static let name = HostWorkflowContract.name
+
+    /// From the slicer: nothing is left on the host.
+    static let drained = SignalDefinition<Nothing>("drained")
+    package static let memory = QueryDefinition<Nothing, HostWorkflowMemory>("memory")
+
+    package nonisolated let context: WorkflowContext
+    private var host: HostID?
+    private var registration: HostRegistration?
+    private var isDrained = false
+    private var isOnline = false
+    private var leaving: String?
+
+    package init(context: WorkflowContext) { self.context = context }
+
+    package static func register(_ handlers: inout WorkflowHandlers<HostWorkflow>) {
+        handlers.signal(HostWorkflowContract.register) { workflow, registration in
+            workflow.registration = registration
+            workflow.leaving = nil
+        }
+        handlers.signal(HostWorkflowContract.leave) { workflow, leave in
+            workflow.leaving = leave.incarnation
+        }
+        handlers.signal(drained) { workflow, _ in workflow.isDrained = true }
+        handlers.query(memory) { workflow in
+            HostWorkflowMemory(
+                registration: workflow.registration,
+                isDraining: workflow.isDrained,
+                isOnline: workflow.isOnline
+            )
+        }
+    }
+
+    package func run(_ input: HostWorkflowInput) async throws -> Nothing {
+        host = input.host
+        if let memory = input.memory {
+            // A signal may have come before.
+            registration = registration ?? memory.registration
+            isOnline = memory.isOnline
+            isDrained = isDrained || memory.isDraining
+        }
+        while true {
+            try await waitUntil { $0.registration != nil || $0.shouldContinueAsNew }
+            if shouldContinueAsNew {
+                try await context.allHandlersFinished()
+                let memory = HostWorkflowMemory(
+                    registration: registration,
+                    isDraining: isDrained,
+                    isOnline: isOnline
+                )
+                try context.continueAsNew(HostWorkflowInput(host: input.host, memory: memory))
+            }
+            guard let registration else { continue }
+            try await session(registration)
+        }
+    }
+
+    private var shouldContinueAsNew: Bool {
+        context.isContinueAsNewSuggested || context.historyLength > 500
+    }
+
+    private func isCurrent(_ registration: HostRegistration) -> Bool {
+        self.registration?.incarnation == registration.incarnation
+    }
+
+    // MARK: - A session
+
+    private func session(_ registration: HostRegistration) async throws {
+        // Told again after a continuation: the slicer may have missed nothing, and telling changes nothing then.
+        try await tellSlicer(SlicerWorkflow.hostOnline, registration)
+        isOnline = true
+        let order = SessionOrder(
+            host: registration.host,
+            incarnation: registration.incarnation,
+            lease: registration.lease
+        )
+        let activity = context.task {
+            try await self.context.activity(
+                HostActivities.session,
+                order,
+                options: ActivityOptions(
+                    startToClose: .seconds(24 * 3600),
+                    scheduleToStart: .seconds(10),
+                    heartbeat: .milliseconds(registration.lease.heartbeatMilliseconds),
+                    retryPolicy: RetryPolicy(maximumAttempts: 1),
+                    taskQueue: ClusterNames.queue(of: registration.host)
+                )
+            )
+        }
+        var hasEnded = false
+        let watch = context.task {
+            // However it ends: what the lease says counts.
+            _ = try? await activity.value
+            await self.ended()
+        }
+        sessionEnded = false
+        try await waitUntil { workflow in
+            workflow.sessionEnded || !workflow.isCurrent(registration)
+                || workflow.leaving == registration.incarnation
+        }
+        hasEnded = sessionEnded
+        if !hasEnded {
+            activity.cancel()
+            watch.cancel()
+        }
+        guard isCurrent(registration) else { return }
+        if leaving == registration.incarnation { return try await leave(registration) }
+        try await watchLease(registration)
+    }
+
+    private var sessionEnded = false
+
+    private func ended() { sessionEnded = true }
+
+    /// The host stops on purpose: with nothing on it, it is gone; else it is given time to come back.
+    private func leave(_ registration: HostRegistration) async throws {
+        if isDrained {
+            self.registration = nil
+            isOnline = false
+            isDrained = false
+            return try await tellSlicer(SlicerWorkflow.hostLeft, HostLeft(host: registration.host))
+        }
+        let isBack = try await waitUntil(timeout: HostTiming.absence) { !$0.isCurrent(registration) }
+        if isBack { return }
+        try await watchLease(registration)
+    }
+
+    private func watchLease(_ registration: HostRegistration) async throws {
+        let watch = LeaseWatch(
+            host: registration.host,
+            term: registration.leaseTerm,
+            leaseMilliseconds: registration.lease.leaseMilliseconds
+        )
+        let outcome = try await context.activity(
+            ControlActivities.endLease,
+            watch,
+            options: ActivityOptions(
+                startToClose: .milliseconds(registration.lease.leaseMilliseconds * 5 + 30_000),
+                heartbeat: .seconds(10),
+                retryPolicy: RetryPolicy(initialInterval: .milliseconds(500), maximumInterval: .seconds(5))
+            )
+        )
+        guard isCurrent(registration) else { return }
+        switch outcome {
+        case .renewed:
+            // Cut off from Temporal alone. The next session waits for it.
+            return try await context.sleep(for: .seconds(1))
+        case .over(let term):
+            self.registration = nil
+            isOnline = false
+            try await tellSlicer(
+                SlicerWorkflow.hostLost,
+                EndedLease(host: registration.host, term: max(term, registration.leaseTerm))
+            )
+        }
+    }
+
+    private func tellSlicer<Input: Sendable>(_ signal: SignalDefinition<Input>, _ input: Input) async throws {
+        while true {
+            do {
+                return try await context.workflow(id: ClusterNames.slicer).signal(signal, input)
+            } catch let error as any TemporalFailure {
+                context.logger.warning("the slicer cannot be told", metadata: ["error": "\(error)"])
+                try await context.sleep(for: .seconds(1))
+            }
+        }
+    }
+}
+
+enum HostTiming {
+    /// How long a host that was stopped on purpose may be away before its apps go to others.
+    static let absence = Duration.seconds(30)
+}

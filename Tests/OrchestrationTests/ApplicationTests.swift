@@ -1,0 +1,117 @@
+import Control
+import Foundation
+import Temporal
+import Testing
+
+@testable import Orchestration
+
+@Suite("Apps of a cluster", .serialized, .timeLimit(.minutes(5)))
+struct ApplicationTests {
+    @Test func `an app is deployed, changed, configured and deleted`() async throws {
+        try await ClusterFixture.with { cluster in
+            let app = try ApplicationID(validating: "guestbook")
+            let first = try await cluster.deploy("guestbook")
+            let placement = try await cluster.placement(of: app)
+            #expect(placement.epoch == 1)
+            #expect(cluster.servers(of: app) == [placement.host.id: 1])
+
+            let second = try await cluster.deploy("guestbook", content: "2")
+            #expect(second.previousVersion == first.version)
+            let versions = try await cluster.service.versions(of: app)
+            #expect(versions.map(\.id) == [second.version, first.version])
+
+            let back = try await cluster.service.rollback(app, to: nil) { _ in }
+            #expect(back.version == first.version)
+
+            try await cluster.service.setEnvironment(
+                [EnvironmentVariable(name: "KEY", value: "value", isSecret: true)],
+                of: app
+            )
+            let variables = cluster.host(placement.host.id)?.environment(of: app) ?? []
+            #expect(variables.map(\.name) == ["KEY"])
+            #expect(!"\(variables)".contains("value"), "Secrets are sealed in histories.")
+            let shown = try await cluster.service.environment(of: app)
+            #expect(shown == [EnvironmentVariable(name: "KEY", value: nil, isSecret: true)])
+
+            try await cluster.service.delete(app)
+            await #expect { _ = try await cluster.service.application(app) } throws: {
+                ($0 as? MartletError)?.code == .notFound
+            }
+            #expect(cluster.servers(of: app) == [:])
+            try await cluster.deploy("guestbook", content: "3")
+            #expect(cluster.servers(of: app).count == 1)
+        }
+    }
+
+    @Test func `an app moves to the host that was asked for, step by step`() async throws {
+        try await ClusterFixture.with { cluster in
+            let app = try ApplicationID(validating: "guestbook")
+            try await cluster.deploy("guestbook")
+            let before = try await cluster.placement(of: app)
+            let target = try cluster.otherHost(than: before.host.id)
+            let record = try await cluster.service.move(app, to: target.id) { _ in }
+            #expect(record.state == .done)
+            #expect(
+                record.steps.map(\.name)
+                    == ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"]
+            )
+            #expect(cluster.servers(of: app) == [target.id: 2])
+            for host in cluster.hosts {
+                try await cluster.until("\(host.id) knows where the app is") {
+                    host.table?.host(of: app).id == target.id
+                }
+            }
+            await #expect {
+                _ = try await cluster.service.move(app, to: target.id) { _ in }
+            } throws: { ($0 as? MartletError)?.code == .conflict }
+            let nowhere = try HostID(validating: "nowhere")
+            await #expect { _ = try await cluster.service.move(app, to: nowhere) { _ in } } throws: {
+                ($0 as? MartletError)?.code == .notFound
+            }
+        }
+    }
+
+    @Test(
+        arguments: ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"],
+        [SimulatedHost.Fault.refused(.checkFailed), .lostAnswer(.checkFailed)]
+    )
+    func `a move that fails in a step leaves one host that serves`(
+        step: String,
+        fault: SimulatedHost.Fault
+    ) async throws {
+        try await ClusterFixture.with(hosts: 2) { cluster in
+            let app = try ApplicationID(validating: "guestbook")
+            try await cluster.deploy("guestbook")
+            let before = try await cluster.placement(of: app)
+            let target = try cluster.otherHost(than: before.host.id)
+            for host in cluster.hosts { host.fail(step, fault) }
+            let record = try await cluster.service.move(app, to: target.id) { _ in }
+            let after = try await cluster.placement(of: app)
+            #expect(cluster.servers(of: app) == [after.host.id: after.epoch])
+            let isLate =
+                ["handOver", "remove"].contains(step) || (step == "adopt" && fault != .refused(.checkFailed))
+            #expect(record.state == (isLate ? .done : .undone), "\(record)")
+            #expect(after.host.id == (isLate ? target.id : before.host.id))
+            try await cluster.until("the slicer knows") {
+                let residence = try await cluster.service.residences()[app]
+                return residence?.host == after.host.id && residence?.epoch == after.epoch
+                    && residence?.destination == nil
+            }
+        }
+    }
+
+    @Test func `a first deployment that fails leaves no app behind`() async throws {
+        try await ClusterFixture.with(hosts: 1) { cluster in
+            let app = try ApplicationID(validating: "guestbook")
+            cluster.hosts[0].fail("check", .refused(.checkFailed))
+            await #expect { try await cluster.deploy("guestbook") } throws: {
+                ($0 as? MartletError)?.code == .checkFailed
+            }
+            await #expect { _ = try await cluster.service.application(app) } throws: {
+                ($0 as? MartletError)?.code == .notFound
+            }
+            try await cluster.deploy("guestbook")
+            #expect(cluster.servers(of: app).count == 1)
+        }
+    }
+}
