@@ -26,7 +26,9 @@ struct Martlet: AsyncParsableCommand {
             ),
             CommandGroup(
                 name: "Cluster:",
-                subcommands: [RunControl.self, Hosts.self, Slices.self, Move.self, Drain.self]
+                subcommands: [
+                    RunControl.self, Hosts.self, Slices.self, Move.self, Drain.self, Users.self, Token.self,
+                ]
             ),
             CommandGroup(name: "Other:", subcommands: [Version.self]),
         ]

@@ -10,6 +10,7 @@ public struct ControlAPI: Service {
     private let configuration: APIConfiguration
     private let service: any ApplicationService
     private let cluster: (any ClusterAdministration)?
+    private let accounts: (any AccountAdministration)?
     private let authenticator: any Authenticator
     private let version: String
     private let health: @Sendable () async -> Health
@@ -23,6 +24,7 @@ public struct ControlAPI: Service {
     ///   - configuration: Where it listens, and its limits.
     ///   - service: What does the work.
     ///   - cluster: Hosts and slices; nil where there is one host alone.
+    ///   - accounts: Users and their tokens; nil where there is one user alone.
     ///   - authenticator: Whose token is whose.
     ///   - version: The program's version, which `/` and `/v1` tell.
     ///   - health: What `/healthz` answers.
@@ -33,6 +35,7 @@ public struct ControlAPI: Service {
         configuration: APIConfiguration,
         service: any ApplicationService,
         cluster: (any ClusterAdministration)? = nil,
+        accounts: (any AccountAdministration)? = nil,
         authenticator: any Authenticator,
         version: String,
         health: @escaping @Sendable () async -> Health,
@@ -43,6 +46,7 @@ public struct ControlAPI: Service {
         self.configuration = configuration
         self.service = service
         self.cluster = cluster
+        self.accounts = accounts
         self.authenticator = authenticator
         self.version = version
         self.health = health
@@ -89,6 +93,7 @@ public struct ControlAPI: Service {
                 protectsMetrics: configuration.protectsMetrics
             )
         )
+        if accounts != nil { router.add(middleware: OwnerMiddleware(service: service)) }
         OperationsRoutes(
             domain: configuration.domain,
             version: version,
@@ -106,6 +111,7 @@ public struct ControlAPI: Service {
             heartbeat: configuration.heartbeat
         ).add(to: group)
         LogRoutes(service: service, heartbeat: configuration.heartbeat).add(to: group)
+        if let accounts { AccountRoutes(accounts: accounts).add(to: group) }
         if let cluster {
             ClusterRoutes(cluster: cluster, heartbeat: configuration.heartbeat).add(to: group)
         }

@@ -53,4 +53,25 @@ extension APIClient {
             return last
         }
     }
+
+    public func accounts() async throws -> [Account] { try await value(.GET, "/v1/users") }
+
+    /// Makes an account, or changes its quotas.
+    public func setAccount(_ user: UserID, quotas: Account.Quotas) async throws -> Account {
+        let body = Array(try JSONFormat.encoder().encode(quotas))
+        return try Self.decode(
+            Account.self,
+            Data(try await bytes(.PUT, "/v1/users/\(user)", body: .bytes(body)))
+        )
+    }
+
+    public func addToken(to user: UserID, name: String) async throws -> NewToken {
+        let body = Array(try JSONFormat.encoder().encode(["name": name]))
+        let answer = try await bytes(.POST, "/v1/users/\(user)/tokens", body: .bytes(body))
+        return try Self.decode(NewToken.self, Data(answer))
+    }
+
+    public func removeToken(_ id: String, of user: UserID) async throws {
+        _ = try await bytes(.DELETE, "/v1/users/\(user)/tokens/\(id)")
+    }
 }

@@ -25,8 +25,13 @@ final class ClusterFixture: Sendable {
         self.timing = timing
         connection = server.connection()
         client = TemporalClient(connection: connection)
-        let simulated = simulated
-        self.hosts = try (1...hosts).map { try SimulatedHost("h\($0)", store: simulated) }
+        let (simulated, client) = (simulated, client)
+        self.hosts = try (1...hosts).map { number in
+            try SimulatedHost("h\(number)", store: simulated) {
+                let slicer: WorkflowHandle<Nothing> = client.handle(id: ClusterNames.slicer)
+                return try await slicer.query(SlicerContract.table)
+            }
+        }
         store = try await FolderStore(
             root: server.folder.appending(path: "store").path(percentEncoded: false)
         )

@@ -12,6 +12,8 @@ final class SimulatedHost: HostOrders, Sendable {
     let id: HostID
     let registration: HostRegistration
     private let store: SimulatedStore
+    /// Gets the whole table.
+    private let fetch: @Sendable () async throws -> RouteTable
     private let state = Mutex(State())
 
     /// What goes wrong.
@@ -37,7 +39,13 @@ final class SimulatedHost: HostOrders, Sendable {
         var isDead = false
     }
 
-    init(_ name: String, store: SimulatedStore, term: Int = 1, lease: LeaseTerms = .standard) throws {
+    init(
+        _ name: String,
+        store: SimulatedStore,
+        lease: LeaseTerms = .standard,
+        fetch: @escaping @Sendable () async throws -> RouteTable
+    ) throws {
+        self.fetch = fetch
         id = try HostID(validating: name)
         self.store = store
         registration = HostRegistration(
@@ -47,7 +55,7 @@ final class SimulatedHost: HostOrders, Sendable {
             api: "http://127.0.0.1:1",
             ingress: HostAddress(address: "127.0.0.1", port: 2),
             capacity: 1_000_000,
-            leaseTerm: term,
+            leaseTerm: 1,
             lease: lease,
             residents: []
         )
@@ -210,19 +218,13 @@ final class SimulatedHost: HostOrders, Sendable {
     }
 
     func publish(_ order: PublishOrder) async throws -> PublishReport {
-        try state.withLock { state in
-            if let table = state.table {
-                state.table = try table.applying(order.change) ?? table
-            } else if let hosts = order.change.hosts, let slices = order.change.slices {
-                state.table = try RouteTable(
-                    generation: order.change.generation,
-                    hosts: hosts,
-                    starts: slices.starts,
-                    owners: slices.owners,
-                    exceptions: Dictionary(order.change.exceptions.map { ($0.app, $0) }) { $1 }
-                )
+        let applied = try state.withLock { try $0.table?.applying(order.change) }
+        let table = if let applied { applied } else { try await fetch() }
+        return state.withLock { state in
+            if table.generation > state.generation {
+                state.table = table
+                state.generation = table.generation
             }
-            state.generation = max(state.generation, order.change.generation)
             return PublishReport(generation: state.generation)
         }
     }

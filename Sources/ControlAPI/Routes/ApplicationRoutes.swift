@@ -7,7 +7,11 @@ struct ApplicationRoutes {
 
     func add(to group: RouterGroup<APIContext>) {
         let service = service
-        group.get("apps") { _, _ in try Response.json(try await service.applications()) }
+        group.get("apps") { _, context in
+            let user = try context.requireUser()
+            let apps = try await service.applications()
+            return try Response.json(user == .local ? apps : apps.filter { $0.owner == user })
+        }
         group.get("apps/:app") { _, context in
             try Response.json(try await service.application(try context.app()))
         }

@@ -31,6 +31,8 @@ package actor HostWorkflow: Workflow {
     private var isDrained = false
     private var isOnline = false
     private var leaving: String?
+    private var sessions = 0
+    private var lastEnded = 0
 
     package init(context: WorkflowContext) { self.context = context }
 
@@ -108,19 +110,18 @@ package actor HostWorkflow: Workflow {
                 )
             )
         }
-        var hasEnded = false
+        sessions += 1
+        let number = sessions
         let watch = context.task {
             // However it ends: what the lease says counts.
             _ = try? await activity.value
-            await self.ended()
+            await self.ended(number)
         }
-        sessionEnded = false
         try await waitUntil { workflow in
-            workflow.sessionEnded || !workflow.isCurrent(registration)
+            workflow.lastEnded >= number || !workflow.isCurrent(registration)
                 || workflow.leaving == registration.incarnation
         }
-        hasEnded = sessionEnded
-        if !hasEnded {
+        if lastEnded < number {
             activity.cancel()
             watch.cancel()
         }
@@ -129,9 +130,7 @@ package actor HostWorkflow: Workflow {
         try await watchLease(registration)
     }
 
-    private var sessionEnded = false
-
-    private func ended() { sessionEnded = true }
+    private func ended(_ number: Int) { lastEnded = max(lastEnded, number) }
 
     /// The host stops on purpose: with nothing on it, it is gone; else it is given time to come back.
     private func leave(_ registration: HostRegistration) async throws {

@@ -13,6 +13,7 @@ extension ClusterService: ApplicationService {
         let begin = ContinuousClock.now
         let artifact = try await Artifact(upload.archive, name: upload.name)
         let app = artifact.app
+        try await claim(app, bytes: artifact.bytes, for: upload.owner)
         try await artifact.keep(in: store)
         let operation = UUID().uuidString
         let request = DeployRequest(
@@ -136,6 +137,7 @@ extension ClusterService: ApplicationService {
     }
 
     package func delete(_ app: ApplicationID) async throws {
+        let owner = try await state(of: app).owner
         let operation = UUID().uuidString
         _ = try await asked("delete \(app)", app: app) {
             try await handle(of: app).update(
@@ -144,6 +146,7 @@ extension ClusterService: ApplicationService {
                 id: operation
             )
         }
+        if let owner { try await release(app, of: owner) }
     }
 
     package func environment(of app: ApplicationID) async throws -> [EnvironmentVariable] {

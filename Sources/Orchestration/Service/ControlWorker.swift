@@ -1,7 +1,7 @@
 import ClusterContract
 import Control
 package import Logging
-package import ServiceLifecycle
+import ServiceLifecycle
 package import Storage
 package import Temporal
 
@@ -37,7 +37,7 @@ package struct ControlWorker: Service {
 
     /// What this program's worker runs; replays need them too.
     package static let workflows: [any Workflow.Type] = [
-        ApplicationWorkflow.self, SlicerWorkflow.self, HostWorkflow.self,
+        ApplicationWorkflow.self, SlicerWorkflow.self, HostWorkflow.self, UserWorkflow.self,
     ]
 
     package func run() async throws {

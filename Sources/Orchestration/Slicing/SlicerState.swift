@@ -125,6 +125,8 @@ package struct SlicerState: Codable, Sendable, Equatable {
 
     var online: [Member] { hosts.filter { $0.state == .online } }
 
+    var isDraining: Bool { hosts.contains { $0.state == .draining } }
+
     /// Terms of leases that are known to be over, by host.
     var endedTerms: [String: Int] {
         Dictionary(hosts.filter { $0.endedTerm > 0 }.map { ($0.id.rawValue, $0.endedTerm) }) { $1 }

@@ -28,6 +28,8 @@ package actor SlicerWorkflow: Workflow {
     private var current: RouteTable?
     private var isPublishing = false
     private var wantsRound = false
+    /// Whether the last round gave anything to other hosts.
+    private var hasProgressed = false
 
     package init(context: WorkflowContext) { self.context = context }
 
@@ -129,7 +131,9 @@ package actor SlicerWorkflow: Workflow {
             }
             wantsRound = false
             let reports = await collect()
+            let before = state.slices
             try state.round(reports, now: context.now)
+            hasProgressed = state.slices != before
             try await settle()
         }
     }
@@ -172,6 +176,8 @@ package actor SlicerWorkflow: Workflow {
         outbox += try state.reconcile(now: context.now)
         current = try state.renumber(from: current)
         publish()
+        // A drain goes on as fast as its moves do, as long as rounds bring it further.
+        if hasProgressed, state.isDraining, state.plannedMoves == 0 { wantsRound = true }
         let actions = outbox
         outbox = []
         guard !actions.isEmpty else { return }

@@ -49,8 +49,11 @@ struct Apps: AsyncParsableCommand {
         @Flag(help: "Print an object.") var json = false
 
         func run() async throws {
-            let status = try await client.client().application(try AppName.resolve(app))
-            if json { return try Terminal.json(status) }
+            let app = try AppName.resolve(app)
+            let client = try client.client()
+            let status = try await client.application(app)
+            let operations = try await Self.operations(of: app, client)
+            if json { return try Terminal.json(ApplicationDetails(status: status, operations: operations)) }
             let sleep = status.sleepAfterSeconds.map {
                 "after \(DurationText.format(.seconds($0))) without requests"
             }
@@ -69,6 +72,36 @@ struct Apps: AsyncParsableCommand {
             }
             for cron in status.cron { lines.append(("cron", cron.text)) }
             for case (let name, let value?) in lines { Terminal.print("\(name.padding(to: 14))\(value)") }
+            for operation in operations { Self.print(operation) }
+        }
+
+        /// What was done with the app; nothing where there is one host alone, which keeps no such record.
+        private static func operations(
+            of app: ApplicationID,
+            _ client: APIClient
+        ) async throws -> [OperationRecord] {
+            do { return try await client.operations(of: app) } catch let error as MartletError
+                where error.code == .notFound || error.code == .unavailable
+            {
+                return []
+            }
+        }
+
+        private static func print(_ operation: OperationRecord) {
+            let way = [operation.from.map { "from \($0)" }, operation.to.map { "to \($0)" }].compactMap { $0 }
+            let time = operation.finishedAt.map { end in
+                DurationText.format(.milliseconds(Int(end.timeIntervalSince(operation.startedAt) * 1000)))
+            }
+            let head = [
+                "\(JSONFormat.time(operation.startedAt))", operation.kind.rawValue,
+                way.joined(separator: " "),
+                operation.state.rawValue, time.map { "in \($0)" } ?? "",
+                operation.reason.map { "(\($0))" } ?? "",
+            ]
+            Terminal.print("")
+            Terminal.print(Terminal.styled(head.filter { !$0.isEmpty }.joined(separator: "  "), .bold))
+            for step in operation.steps { Terminal.print("  " + OperationProgress.text(step)) }
+            if let error = operation.error { Terminal.print("  error: \(error.message)") }
         }
     }
 }
@@ -195,5 +228,22 @@ extension Deployment {
         let what = previousVersion == version ? "is unchanged at" : "runs"
         Terminal.note("\(app) \(what) version \(version.short) (\(time))")
         Terminal.print(url)
+    }
+}
+
+/// An app's status with what was done with it of late.
+private struct ApplicationDetails: Encodable {
+    let status: ApplicationStatus
+    let operations: [OperationRecord]
+
+    private enum Key: String, CodingKey {
+        case operations
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        try status.encode(to: encoder)
+        guard !operations.isEmpty else { return }
+        var container = encoder.container(keyedBy: Key.self)
+        try container.encode(operations, forKey: .operations)
     }
 }

@@ -189,7 +189,11 @@ struct ControlProcess: Service {
             configuration: api,
             service: service,
             cluster: service,
-            authenticator: SingleTokenAuthenticator(token: token, user: .local),
+            accounts: service,
+            authenticator: AccountAuthenticator(
+                own: SingleTokenAuthenticator(token: token, user: .local),
+                accounts: AccountRegister(client: TemporalClient(connection: connection))
+            ),
             version: Martlet.version,
             health: { await Self.health(connection) },
             metrics: metrics,
@@ -210,5 +214,16 @@ struct ControlProcess: Service {
         } catch {
             return Health(checks: [Health.Check(name: "temporal", status: .degraded, message: "\(error)")])
         }
+    }
+}
+
+/// The platform's own token, and those of users.
+private struct AccountAuthenticator: Authenticator {
+    let own: SingleTokenAuthenticator
+    let accounts: AccountRegister
+
+    func user(presenting token: String) async -> UserID? {
+        if let user = await own.user(presenting: token) { return user }
+        return await accounts.user(presenting: token)
     }
 }

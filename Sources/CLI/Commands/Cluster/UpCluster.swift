@@ -21,7 +21,7 @@ import Temporal
 struct UpCluster: Sendable {
     let folder: URL
     let hosts: Int
-    /// Of the first host; the others follow. 0 takes free ones.
+    /// Of the first host; the others follow, and 0 takes free ones.
     let port: UInt16
     let listen: String
     let domain: String
@@ -178,7 +178,8 @@ struct UpCluster: Sendable {
         ChildProcess.Command(
             executable: temporal.path(percentEncoded: false),
             arguments: [
-                "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", "\(port)", "--http-port", "0",
+                "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", "\(port)", "--http-port",
+                "0",
                 "--db-filename", folder.appending(path: "temporal.db").path(percentEncoded: false),
                 "--log-level", "error",
             ],
@@ -198,7 +199,8 @@ struct UpCluster: Sendable {
             executable: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path(percentEncoded: false),
             arguments: [
                 "host", "--id", "h\(number)", "--data", data.path(percentEncoded: false), "--store", store,
-                "--temporal", "127.0.0.1:\(temporalPort)", "--secret-file", secretFile.path(percentEncoded: false),
+                "--temporal", "127.0.0.1:\(temporalPort)", "--secret-file",
+                secretFile.path(percentEncoded: false),
                 "--listen", listen, "--port", "\(own)", "--domain", domain, "--log-level", logLevel,
             ] + hostArguments,
             environment: ProcessInfo.processInfo.environment

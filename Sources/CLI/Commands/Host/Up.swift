@@ -21,6 +21,10 @@ struct Up: AsyncParsableCommand {
     @Option(help: "The port; 0 takes a free one.") var port: UInt16 = 8080
     @Option(help: "The folder for all state; without it ~/.local/share/martlet.", completion: .directory)
     var data: String?
+    @Option(help: "Hosts to run; more than one make a cluster, with a Temporal server of its own.")
+    var hosts = 1
+    @OptionGroup(title: "Cluster") var work: ControlOptions
+    @Option(help: "The Temporal server's program, for --hosts.", completion: .file()) var temporal: String?
     @Option(help: "The address to listen on. Others than loopback can be reached by others.") var listen =
         "127.0.0.1"
     @Option(
@@ -90,6 +94,7 @@ struct Up: AsyncParsableCommand {
         }
         let metrics = PrometheusRegistry()
         MetricsSystem.bootstrap(metrics)
+        if hosts != 1 { return try await runCluster(metrics) }
         let folder = try stateFolder()
         let token = try SecretFile.token(in: folder)
         let configuration = try hostConfiguration(folder)
@@ -217,7 +222,7 @@ struct Up: AsyncParsableCommand {
         Terminal.note("\(app) answers at \(deployment.url)")
     }
 
-    private func stateFolder() throws -> URL {
+    func stateFolder() throws -> URL {
         let environment = ProcessInfo.processInfo.environment
         let path =
             data ?? environment["MARTLET_DATA_FOLDER"]
