@@ -144,7 +144,7 @@ final class ClusterFixture: Sendable {
 
     func host(_ id: HostID?) -> SimulatedHost? { hosts.first { $0.id == id } }
 
-    func placement(of app: ApplicationID) async throws -> ApplicationState.Placement {
+    func placement(of app: ApplicationID) async throws -> ApplicationMemory.Placement {
         try #require(try await service.state(of: app).placement)
     }
 

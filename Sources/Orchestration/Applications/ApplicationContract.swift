@@ -5,12 +5,12 @@ package import Temporal
 package struct ApplicationInput: Codable, Sendable {
     package var app: ApplicationID
     package var timing: ApplicationTiming
-    package var state: ApplicationState?
+    package var state: ApplicationMemory?
 
     package init(
         app: ApplicationID,
         timing: ApplicationTiming = ApplicationTiming(),
-        state: ApplicationState? = nil
+        state: ApplicationMemory? = nil
     ) {
         self.app = app
         self.timing = timing
@@ -112,7 +112,7 @@ extension ApplicationWorkflow {
     package static let delete = UpdateDefinition<DeleteRequest, OperationResult>("delete")
     package static let assign = SignalDefinition<PlacementDecision>("assign")
     package static let ended = SignalDefinition<EndedLease>("ended")
-    package static let state = QueryDefinition<Nothing, ApplicationState>("state")
+    package static let state = QueryDefinition<Nothing, ApplicationMemory>("state")
     package static let operation = QueryDefinition<String, OperationRecord?>("operation")
 }
 

@@ -5,7 +5,7 @@ import Temporal
 
 extension ApplicationWorkflow {
     func deploy(_ request: DeployRequest, id: String) async throws -> OperationResult {
-        let version = ApplicationState.Version(
+        let version = ApplicationMemory.Version(
             id: request.version,
             artifactBytes: request.artifactBytes,
             createdAt: context.now
@@ -122,8 +122,8 @@ extension ApplicationWorkflow {
 
     /// Brings a version to where the app is, and takes it into use beside the one that serves.
     private func replace(
-        _ version: ApplicationState.Version,
-        on placement: ApplicationState.Placement,
+        _ version: ApplicationMemory.Version,
+        on placement: ApplicationMemory.Placement,
         id: String,
         checks: Bool
     ) async throws -> [String] {
@@ -151,7 +151,7 @@ extension ApplicationWorkflow {
         return warnings
     }
 
-    private func placeFirst(_ version: ApplicationState.Version, id: String) async throws -> [String] {
+    private func placeFirst(_ version: ApplicationMemory.Version, id: String) async throws -> [String] {
         decision = nil
         await tellSlicer(SlicerWorkflow.ask, state.app)
         let isAnswered = try await waitUntil(timeout: .milliseconds(timing.assignment)) { $0.decision != nil }

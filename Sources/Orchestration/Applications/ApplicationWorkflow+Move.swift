@@ -60,7 +60,7 @@ extension ApplicationWorkflow {
     /// Returns the report of the host that serves, and why the move did not take place if it did not.
     private func cutOver(
         _ specification: ApplicationSpecification,
-        from placement: ApplicationState.Placement,
+        from placement: ApplicationMemory.Placement,
         to new: RouteHost,
         id: String
     ) async throws -> (AdoptReport, MartletError?) {

@@ -102,11 +102,11 @@ extension ApplicationWorkflow {
     }
 
     func place(on host: RouteHost, epoch: Int) {
-        state.placement = ApplicationState.Placement(host: host, epoch: epoch, since: context.now)
+        state.placement = ApplicationMemory.Placement(host: host, epoch: epoch, since: context.now)
     }
 
     /// The version that serves.
-    func current() throws -> ApplicationState.Version {
+    func current() throws -> ApplicationMemory.Version {
         guard let version = state.versions.first(where: { $0.id == state.version }) else {
             throw MartletError(.notFound, "\(state.app) has no version yet; `martlet deploy` brings one")
         }

@@ -21,7 +21,7 @@ package actor ApplicationWorkflow: Workflow {
     package static let queueLimit = 16
 
     package nonisolated let context: WorkflowContext
-    var state: ApplicationState
+    var state: ApplicationMemory
     var timing = ApplicationTiming()
     private var queue: [Pending] = []
     private var results: [String: Result<OperationResult, MartletError>] = [:]
@@ -48,7 +48,7 @@ package actor ApplicationWorkflow: Workflow {
     package init(context: WorkflowContext) {
         self.context = context
         // Replaced as soon as the workflow runs; messages wait for that.
-        state = ApplicationState(app: .unknown, createdAt: context.now)
+        state = ApplicationMemory(app: .unknown, createdAt: context.now)
     }
 
     package static func register(_ handlers: inout WorkflowHandlers<ApplicationWorkflow>) {
@@ -71,7 +71,7 @@ package actor ApplicationWorkflow: Workflow {
 
     package func run(_ input: ApplicationInput) async throws -> Nothing {
         timing = input.timing
-        state = input.state ?? ApplicationState(app: input.app, createdAt: context.now)
+        state = input.state ?? ApplicationMemory(app: input.app, createdAt: context.now)
         isStarted = true
         while true {
             try await waitUntil { !$0.queue.isEmpty || $0.shouldContinueAsNew }

@@ -42,7 +42,7 @@ package struct ClusterService: Sendable {
     /// What an app's workflow knows.
     ///
     /// - Throws: ``MartletError`` with code `not_found`.
-    func state(of app: ApplicationID) async throws -> ApplicationState {
+    func state(of app: ApplicationID) async throws -> ApplicationMemory {
         let state = try await asked("look \(app) up", app: app) {
             try await handle(of: app).query(ApplicationWorkflow.state)
         }

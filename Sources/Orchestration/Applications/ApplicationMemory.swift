@@ -2,7 +2,7 @@ package import Control
 package import struct Foundation.Date
 
 /// What an app's workflow remembers, as a value.
-package struct ApplicationState: Codable, Sendable, Equatable {
+package struct ApplicationMemory: Codable, Sendable, Equatable {
     package var app: ApplicationID
     package var owner: UserID?
     package var createdAt: Date
