@@ -1,3 +1,4 @@
+import Archive
 import ClusterContract
 import Control
 import ControlAPI
@@ -9,6 +10,7 @@ import Storage
 import Supervision
 import Synchronization
 import Temporal
+import UnixSignals
 
 /// `martlet up --hosts N`: a whole cluster on this machine, as processes that are started, watched and ended together.
 ///
