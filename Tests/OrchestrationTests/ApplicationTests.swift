@@ -71,39 +71,44 @@ struct ApplicationTests {
         }
     }
 
-    @Test(
-        arguments: ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"],
-        [SimulatedHost.Fault.refused(.checkFailed), .lostAnswer(.checkFailed)]
-    )
-    func `a move that fails in a step leaves one host that serves`(
-        step: String,
-        fault: SimulatedHost.Fault
-    ) async throws {
+    @Test func `a move that fails in whatever step leaves one host that serves`() async throws {
         try await ClusterFixture.with(hosts: 2) { cluster in
-            let app = try ApplicationID(validating: "guestbook")
-            try await cluster.deploy("guestbook")
-            let before = try await cluster.placement(of: app)
-            let target = try cluster.otherHost(than: before.host.id)
-            for host in cluster.hosts { host.fail(step, fault) }
-            let record = try await cluster.service.move(app, to: target.id) { _ in }
-            let after = try await cluster.placement(of: app)
-            #expect(cluster.servers(of: app) == [after.host.id: after.epoch])
-            let isLate =
-                ["handOver", "remove"].contains(step) || (step == "adopt" && fault != .refused(.checkFailed))
-            #expect(record.state == (isLate ? .done : .undone), "\(record)")
-            #expect(after.host.id == (isLate ? target.id : before.host.id))
-            try await cluster.until("the slicer knows") {
-                let residence = try await cluster.service.residences()[app]
-                return residence?.host == after.host.id && residence?.epoch == after.epoch
-                    && residence?.destination == nil
+            for step in ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"] {
+                for fault in [SimulatedHost.Fault.refused(.checkFailed), .lostAnswer(.checkFailed)] {
+                    try await Self.failMove(cluster, step, fault)
+                }
             }
+        }
+    }
+
+    private static func failMove(
+        _ cluster: ClusterFixture,
+        _ step: String,
+        _ fault: SimulatedHost.Fault
+    ) async throws {
+        let kind = fault == .refused(.checkFailed) ? "refused" : "lost"
+        let app = try ApplicationID(validating: "\(step.lowercased())-\(kind)")
+        try await cluster.deploy(app.rawValue)
+        let before = try await cluster.placement(of: app)
+        let target = try cluster.otherHost(than: before.host.id)
+        for host in cluster.hosts { host.fail("\(step) \(app)", fault) }
+        let record = try await cluster.service.move(app, to: target.id) { _ in }
+        let after = try await cluster.placement(of: app)
+        #expect(cluster.servers(of: app) == [after.host.id: after.epoch], "\(app)")
+        let isLate = ["handOver", "remove"].contains(step) || (step == "adopt" && kind == "lost")
+        #expect(record.state == (isLate ? .done : .undone), "\(app): \(record)")
+        #expect(after.host.id == (isLate ? target.id : before.host.id), "\(app)")
+        try await cluster.until("the slicer knows where \(app) is") {
+            let residence = try await cluster.service.residences()[app]
+            return residence?.host == after.host.id && residence?.epoch == after.epoch
+                && residence?.destination == nil
         }
     }
 
     @Test func `a first deployment that fails leaves no app behind`() async throws {
         try await ClusterFixture.with(hosts: 1) { cluster in
             let app = try ApplicationID(validating: "guestbook")
-            cluster.hosts[0].fail("check", .refused(.checkFailed))
+            cluster.hosts[0].fail("check \(app)", .refused(.checkFailed))
             await #expect { try await cluster.deploy("guestbook") } throws: {
                 ($0 as? MartletError)?.code == .checkFailed
             }

@@ -69,7 +69,7 @@ final class SimulatedHost: HostOrders, Sendable {
         state.withLock { $0.environment[app] ?? [] }
     }
 
-    /// The next call of an order fails so.
+    /// The next call of an order (`adopt guestbook`) fails so.
     func fail(_ order: String, _ fault: Fault) {
         state.withLock { $0.faults[order, default: []].append(fault) }
     }
@@ -98,8 +98,9 @@ final class SimulatedHost: HostOrders, Sendable {
                 }
                 state.highest[app] = number
             }
-            guard state.faults[name]?.isEmpty == false else { return nil }
-            return state.faults[name]?.removeFirst()
+            let key = app.map { "\(name) \($0)" } ?? name
+            guard state.faults[key]?.isEmpty == false else { return nil }
+            return state.faults[key]?.removeFirst()
         }
         switch fault {
         case .hangs:

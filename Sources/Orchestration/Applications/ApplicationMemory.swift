@@ -14,7 +14,9 @@ package struct ApplicationMemory: Codable, Sendable, Equatable {
     package var environment: [SealedVariable] = []
     package var placement: Placement?
     /// The number of the last order that was given to whatever host.
-    package var orders = 0
+    ///
+    /// It begins with the time in milliseconds: an app that is deleted and deployed anew has higher numbers than before.
+    package var orders: Int
     /// Newest first.
     package var operations: [OperationRecord] = []
     /// Terms of leases that are known to be over, by host.
@@ -29,6 +31,7 @@ package struct ApplicationMemory: Codable, Sendable, Equatable {
     package init(app: ApplicationID, createdAt: Date) {
         self.app = app
         self.createdAt = createdAt
+        orders = Int(createdAt.timeIntervalSince1970 * 1000)
     }
 
     /// A version of the app, as it is kept in the store.
