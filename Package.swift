@@ -104,10 +104,16 @@ let control: [Target] = [
 // Daemon: one host, with its workers, their sandboxes and the state of its apps. CSandbox makes the Linux calls.
 let daemon: [Target] = [
     .target(name: "CSandbox"),
+    // Built with everything that starts workers, and never linked to it.
+    // It runs where the system has little more than the C library, so nothing of Swift's is linked to it.
+    .executableTarget(
+        name: "martlet-confine",
+        linkerSettings: [.unsafeFlags(["-nostartfiles", "-static-executable"])]
+    ),
     .target(
         name: "Daemon",
         dependencies: [
-            "Archive", "Control", "CSandbox", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto,
+            "Archive", "Control", "CSandbox", "martlet-confine", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto,
             logging,
             lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],
@@ -121,6 +127,7 @@ let daemon: [Target] = [
             "Temporal",
             nioCore,
         ],
+        exclude: ["Internet", "Hostile"],
         swiftSettings: strict
     ),
     .executableTarget(

@@ -125,6 +125,9 @@ async function request(path: string, text: string): Promise<void> {
 
 /** The folder of the sockets is needed no more; user code gets no part of it. */
 function revokeSockets(args: Arguments): void {
+  // With all permissions it is the kernel that keeps the app within its bounds, and the host takes the folder away. To give
+  // up one permission would give up ATTACH too.
+  if (Deno.permissions.querySync({ name: "ffi" }).state === "granted") return;
   const folders = new Set([args.serve, args.control].map((path) => path.slice(0, path.lastIndexOf("/"))));
   for (const path of folders) {
     for (const name of ["read", "write"] as const) Deno.permissions.revokeSync({ name, path });

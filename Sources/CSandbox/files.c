@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
+#include <sys/resource.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -137,4 +139,24 @@ int csandbox_copy_file(const char *source, const char *target) {
     if (to >= 0) close(to);
     close(from);
     return error;
+}
+
+int csandbox_usage(const char *path, uint64_t maximum, uint64_t *bytes, uint64_t *files) {
+    char *const paths[] = {(char *)path, NULL};
+    FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+    if (!walk) return -errno;
+    *bytes = *files = 0;
+    for (FTSENT *entry; (entry = fts_read(walk)) && *files <= maximum;) {
+        if (entry->fts_info == FTS_DP || entry->fts_info == FTS_NS || entry->fts_info == FTS_ERR) continue;
+        if (entry->fts_level == 0) continue;
+        *bytes += (uint64_t)entry->fts_statp->st_blocks * 512;
+        *files += 1;
+    }
+    fts_close(walk);
+    return 0;
+}
+
+int csandbox_limit_file_size(pid_t pid, uint64_t bytes) {
+    struct rlimit limit = {bytes, bytes};
+    return prlimit(pid, RLIMIT_FSIZE, &limit, NULL) ? -errno : 0;
 }

@@ -56,6 +56,7 @@ static int open_trees(graft *graft) {
         struct mount_attr attributes = {.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
         if (mount->attributes & CSANDBOX_READ_ONLY) attributes.attr_set |= MOUNT_ATTR_RDONLY;
         if (mount->attributes & CSANDBOX_NO_SYMLINKS) attributes.attr_set |= MOUNT_ATTR_NOSYMFOLLOW;
+        if (mount->attributes & CSANDBOX_NO_EXECUTE) attributes.attr_set |= MOUNT_ATTR_NOEXEC;
         int tree = (int)syscall(SYS_open_tree, AT_FDCWD, mount->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
         graft->trees[index] = tree;
         if (tree < 0 || syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes)) {

@@ -57,6 +57,7 @@ static int run(void *argument) {
     for (int index = 0; index < child->group_count; index++) {
         if (write(child->groups[index], "0", 1) != 1) return stop_at(start, CSANDBOX_STEP_GROUP);
     }
+    if (child->network >= 0 && setns(child->network, CLONE_NEWNET)) return stop_at(start, CSANDBOX_STEP_NETWORK);
     if (child->open_files) {
         struct rlimit files = {child->open_files, child->open_files};
         if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, NULL)) return stop_at(start, CSANDBOX_STEP_DESCRIPTORS);

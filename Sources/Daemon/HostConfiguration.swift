@@ -21,6 +21,10 @@ public struct HostConfiguration: Sendable {
     public var sandbox = Sandbox.bubblewrap(URL(fileURLWithPath: "/usr/bin/bwrap"))
     /// Where databases are replicated to; nothing is where there is none.
     package var store: HostStore?
+    /// The networks of workers.
+    public var network = Network()
+    /// What this machine may lack without keeping the host from starting.
+    public var without: Set<Isolation> = []
     public var pool = Pool()
     public var limits = Limits()
     public var sleep = Sleep()
@@ -90,6 +94,55 @@ public struct HostConfiguration: Sendable {
         case none
     }
 
+    /// What keeps apps apart, each by something that a machine may lack.
+    public enum Isolation: String, Sendable, CaseIterable {
+        /// A network of its own for each worker, with rules.
+        case network
+        /// Rules for files in the kernel (Landlock).
+        case files
+        /// A list of system calls.
+        case calls
+        /// Limits of memory, CPU time and processes.
+        case limits
+    }
+
+    /// How workers reach the public internet.
+    public struct Network: Sendable {
+        public enum Uplink: String, Sendable, CaseIterable {
+            /// By the kernel where the host forwards packets already, otherwise through `pasta`.
+            case automatic
+            case kernel
+            case pasta
+            case none
+        }
+
+        public var uplink = Uplink.automatic
+        /// The network through which packets leave, a file such as `/run/netns/NAME`; nil for this process's own.
+        public var outside: String?
+        /// Resolvers as `address` or `address#port`; without any those of `/etc/resolv.conf`.
+        public var resolvers: [String] = []
+        /// What no app may reach besides what is not public: the cluster's own.
+        package var denied: [IPRange] = []
+        package var limits = NetworkLimits()
+        /// The programs `nft` (Debian's package nftables) and `pasta` (passt).
+        public var nft = "/usr/sbin/nft"
+        public var pasta = "/usr/bin/pasta"
+
+        public init() {}
+
+        /// Adds ranges such as `203.0.113.0/24` to what no app may reach.
+        ///
+        /// - Throws: ``MartletError`` with code `bad_request`.
+        public mutating func deny(_ texts: [String]) throws(MartletError) {
+            for text in texts {
+                guard let range = IPRange(text) else {
+                    throw MartletError(.badRequest, "\(text) is no range of addresses such as 203.0.113.0/24")
+                }
+                denied.append(range)
+            }
+        }
+    }
+
     /// Warm workers that wait for an app.
     public struct Pool: Sendable {
         public var minimum = 2
@@ -107,6 +160,9 @@ public struct HostConfiguration: Sendable {
         public var cpu = 1.0
         public var processes = 64
         public var requestTimeout = Duration.seconds(30)
+        /// Of an app's data folder; and how many files it may hold, with one more for each 16 KiB above the default.
+        public var diskBytes = 1 << 30
+        public var diskFiles = 65_536
         /// An app whose modules took longer than this to load at its check is started with its compiled modules at
         /// hand, in a worker of its own instead of one from the pool.
         ///
@@ -124,6 +180,12 @@ public struct HostConfiguration: Sendable {
         public var freeDiskBytes = 64 << 20
 
         public init() {}
+
+        /// What a data folder may hold.
+        func disk(_ bytes: Int?) -> DiskUsage {
+            let bytes = bytes ?? diskBytes
+            return DiskUsage(bytes: bytes, files: max(diskFiles, bytes / 16_384))
+        }
     }
 
     public struct Sleep: Sendable {

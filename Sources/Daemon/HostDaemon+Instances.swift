@@ -51,17 +51,26 @@ extension HostDaemon {
         let limits = version.settings.limits
         let memory = limits.memoryBytes ?? configuration.limits.memoryBytes
         let requestTimeout = limits.requestTimeout ?? configuration.limits.requestTimeout
+        let groupLimits = ControlGroupLimits(
+            memoryBytes: memory,
+            cpu: limits.cpu ?? configuration.limits.cpu,
+            processes: configuration.limits.processes
+        )
+        let bounds = Instance.Bounds(
+            requestTimeout: requestTimeout,
+            limits: groupLimits,
+            data: data,
+            disk: configuration.limits.disk(limits.diskBytes)
+        )
         let order = StartOrder(
             app: app,
             version: version.id.rawValue,
             main: version.main,
             environment: try await startEnvironment(of: version),
             folders: folders,
-            limits: ControlGroupLimits(
-                memoryBytes: memory,
-                cpu: limits.cpu ?? configuration.limits.cpu,
-                processes: configuration.limits.processes
-            ),
+            limits: groupLimits,
+            fileBytes: bounds.disk.bytes,
+            network: NamePolicy(version.settings.network),
             publicURL: String(url(of: version.app).dropLast()),
             requestTimeout: requestTimeout,
             waitUntil: configuration.timeouts.waitUntil,
@@ -98,9 +107,8 @@ extension HostDaemon {
                 app: version.app,
                 version: version.id,
                 worker: worker,
-                limits: AppLimits(),
-                requestTimeout: requestTimeout,
-                memoryLimitBytes: memory,
+                appLimits: AppLimits(),
+                bounds: bounds,
                 startTime: time,
                 hasLiveData: isLive,
                 report: started

@@ -73,7 +73,7 @@ extension HostDaemon {
     private func forward(_ entry: Entry, to id: InstanceID) {
         guard let instance = entry.awake?.instances[id] else { return }
         let app = entry.record.id
-        entry.cell.forward(to: instance.upstream) { Self.explanation(instance, app) }
+        entry.cell.forward(to: instance.upstream) { Self.explanation(instance, app, $0) }
         entry.cell.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
         proxy?.retryHeld(entry.cell.waiting)
     }
@@ -100,23 +100,23 @@ extension HostDaemon {
         )
     }
 
-    /// What a client reads whose request was running when the worker ended.
-    private static func explanation(_ instance: Instance, _ app: ApplicationID) -> ReadyAnswer? {
-        if instance.isOutOfMemory {
-            let limit = instance.memoryLimitBytes.map { ByteCount.format($0) } ?? "the host's memory"
-            return .error(
-                status: 502,
-                code: "worker_out_of_memory",
-                message:
-                    "\(app) was ended while it handled this request, because it needed more than its memory limit of "
-                    + "\(limit). Raise limits.memory in martlet.json, or use less."
-            )
+    /// What a client reads whose request the worker has failed.
+    private static func explanation(
+        _ instance: Instance,
+        _ app: ApplicationID,
+        _ failure: UpstreamFailure
+    ) -> ReadyAnswer? {
+        let cause: EndCause
+        switch failure {
+        case .answerTimeout: cause = instance.killHanging()
+        case .closedBeforeAnswer, .closedInAnswer: cause = instance.cause(nil)
+        default: return nil
         }
         return .error(
-            status: 502,
-            code: "worker_ended",
-            message: "The worker of \(app) ended while it handled this request. "
-                + "`martlet logs \(app)` says why; the next request starts it again."
+            status: cause.status,
+            code: cause.code,
+            message: "\(app) did not finish this request: \(cause.summary). `martlet logs \(app)` says more; the next request "
+                + "starts it again."
         )
     }
 
@@ -195,8 +195,7 @@ extension HostDaemon {
 
     private func ended(_ instance: Instance, _ app: ApplicationID, _ end: ProcessEnd) async {
         let isWanted = instance.stopReason != nil
-        let isOutOfMemory = instance.isOutOfMemory
-        instance.noteEnd(isOutOfMemory: isOutOfMemory)
+        let cause = instance.cause(end)
         // Held from now on; another one starts once everything of this one is gone, so that two never share the data.
         if let entry = entries[app], entry.machine.worker == instance.id { _ = entry.cell.hold() }
         await discard(instance, app)
@@ -208,11 +207,7 @@ extension HostDaemon {
         if isWanted {
             handle(.stopped(instance.id), entry)
         } else {
-            let message =
-                isOutOfMemory
-                ? "the worker was ended because it used more than its memory limit of "
-                    + (instance.memoryLimitBytes.map { ByteCount.format($0) } ?? "the host's memory")
-                : "the worker \(end)"
+            let message = cause.summary
             logs.log(of: app).note(message, version: instance.version, level: .error)
             entry.lastFailure = ApplicationStatus.Failure(message: message, at: Date())
             handle(.exited(instance.id, message), entry)

@@ -15,6 +15,7 @@ extension HostDaemon {
     }
 
     func sweep() async {
+        gateway?.refreshOwnAddresses()
         let isMemoryShort = Self.freeMemoryShare() < configuration.sleep.minimumFreeMemory
         await pool.setMemoryShort(isMemoryShort)
         var candidates: [SleepPlan.Candidate] = []

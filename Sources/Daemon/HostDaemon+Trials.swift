@@ -20,6 +20,9 @@ extension HostDaemon {
     /// Waits until the pool is full.
     package func fillPool() async { await pool.fill(atMost: .seconds(30)) }
 
+    /// Waits until apps can reach the internet, or it is certain that they can't.
+    package nonisolated func waitForNetwork() async { await gateway?.waitForUplink(atMost: .seconds(20)) }
+
     /// Makes another app with the version that an app has.
     package func copyForBenchmark(_ app: ApplicationID, _ name: String) async throws {
         let current = try entry(app)

@@ -18,6 +18,7 @@ public actor HostDaemon: Service {
     let pool: WorkerPool
     let isolator: any Isolator
     nonisolated let groups: any ControlGroups
+    nonisolated let gateway: NetworkGateway?
     let table = RouteTable()
     nonisolated let logger: Logger
     var proxy: ProxyServer?
@@ -78,6 +79,7 @@ public actor HostDaemon: Service {
         let selection = try SandboxSelection(configuration, folder: folder, logger: logger)
         isolator = selection.isolator
         groups = selection.groups
+        gateway = selection.gateway
         Leftovers(runFolder: folder.run, groups: groups, logger: logger).remove()
         store = try StateStore(path: folder.database)
         secrets = try SecretBox(keyFile: folder.key)
@@ -185,7 +187,8 @@ public actor HostDaemon: Service {
 
     /// What the start-up output says about isolation and limits.
     public nonisolated var summary: String {
-        "sandbox: \(isolator.name), control groups: \(groups.summary), pool: \(pool.isUsable ? "on" : "off")"
+        "sandbox: \(isolator.name), network: \(gateway?.summary ?? "shared"), control groups: \(groups.summary), "
+            + "pool: \(pool.isUsable ? "on" : "off")"
     }
 
     /// Does the host's work until the task is cancelled; then stops the ingress, the apps and the pool in this order.
@@ -197,6 +200,7 @@ public actor HostDaemon: Service {
                 group.addTask { await self.clusterLoops() }
                 group.addTask { await self.takeOverStoredApplications() }
                 group.addTask { await self.cronLoop() }
+                group.addTask { await self.diskLoop() }
                 for await job in jobs { group.addTask { await job() } }
                 // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with
                 // them the jobs that watch them.
@@ -278,6 +282,7 @@ public actor HostDaemon: Service {
             group.addTask { [pool] in await pool.close() }
         }
         await closeStore(after: instances)
+        await gateway?.close()
         logs.closeAll()
     }
 }

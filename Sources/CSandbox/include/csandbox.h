@@ -24,6 +24,8 @@ typedef struct {
     const char *directory;
     /// RLIMIT_NOFILE, or 0 to leave it.
     uint64_t open_files;
+    /// The network namespace that the child enters, or -1 for the caller's.
+    int network;
 } csandbox_child;
 
 /// Where a start failed; the numbers are part of no format.
@@ -33,6 +35,7 @@ enum {
     CSANDBOX_STEP_DESCRIPTORS = 3,
     CSANDBOX_STEP_DIRECTORY = 4,
     CSANDBOX_STEP_EXEC = 5,
+    CSANDBOX_STEP_NETWORK = 6,
 };
 
 /// Starts a program in a session of its own, with all signals unblocked and at their defaults and no descriptor but
@@ -64,6 +67,7 @@ typedef struct {
 enum {
     CSANDBOX_READ_ONLY = 1,
     CSANDBOX_NO_SYMLINKS = 2,
+    CSANDBOX_NO_EXECUTE = 4,
 };
 
 /// Puts folders into the mount namespace of a waiting process and takes `revoked` (a mount point, or NULL) out of it.
@@ -93,6 +97,11 @@ int csandbox_sync_file(int fd);
 int csandbox_sync_folder(const char *path);
 /// Bytes of the file system at `path` that an ordinary user may still use, or a negative error number.
 int64_t csandbox_free_bytes(const char *path);
+/// What a folder holds: bytes of blocks and number of names, without following links or entering other file systems. Ends
+/// early beyond `maximum` names. Files that go meanwhile are no error.
+int csandbox_usage(const char *path, uint64_t maximum, uint64_t *bytes, uint64_t *files);
+/// Limits how large the process's writes may make a file (RLIMIT_FSIZE).
+int csandbox_limit_file_size(pid_t pid, uint64_t bytes);
 /// Detaches a mount and everything below it.
 int csandbox_detach(const char *path);
 /// Nanoseconds of the monotonic clock.
@@ -101,5 +110,37 @@ uint64_t csandbox_monotonic(void);
 int csandbox_lock_file(const char *path);
 /// Binary copy of a file by the kernel, sharing blocks where the file system can.
 int csandbox_copy_file(const char *source, const char *target);
+
+// Networks. Unless they say otherwise, these calls are about the network namespace of the calling thread.
+
+/// A descriptor of the calling thread's network namespace.
+int csandbox_current_network(void);
+/// Moves the calling thread into a new network namespace for good.
+int csandbox_leave_network(void);
+/// Moves the calling thread into a network namespace for good.
+int csandbox_enter_network(int network);
+/// Makes a network namespace, with its loopback up, and returns a descriptor of it; the calling thread stays where it is.
+int csandbox_make_network(void);
+
+/// Makes a pair of connected interfaces, the second of them in another namespace, and brings the first up.
+int csandbox_make_pair(const char *name, const char *peer, int peer_network, int mtu);
+int csandbox_delete_link(const char *name);
+int csandbox_raise_link(const char *name);
+/// `family`: AF_INET or AF_INET6; `address`: 4 or 16 bytes.
+int csandbox_add_address(const char *device, int family, const void *address, int prefix);
+/// A route to `target`, or the default route without; by way of `gateway`, or directly without.
+int csandbox_add_route(const char *device, int family, const void *target, int prefix, const void *gateway);
+/// Whether there is a default route: its interface's name is put into `device` (16 bytes). 1, 0 or a negative error.
+int csandbox_default_route(int family, char *device);
+/// Limits what goes out at an interface.
+int csandbox_shape(const char *device, uint64_t bytes_per_second, uint32_t burst_bytes);
+
+/// Adds an element to a set of an nftables table of family inet, or removes it; `timeout`: in milliseconds, 0 for none.
+/// An element that is there already is no error, nor is one that is gone already.
+int csandbox_set_element(const char *table, const char *set, const void *key, uint32_t length, uint64_t timeout,
+                         int is_removed);
+
+/// A bound datagram or listening stream socket (SOCK_DGRAM, SOCK_STREAM) at an IPv4 address, close-on-exec.
+int csandbox_serve(int type, const uint8_t address[4], uint16_t port);
 
 #endif

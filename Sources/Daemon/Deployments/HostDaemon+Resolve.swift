@@ -48,12 +48,17 @@ extension HostDaemon {
         let group = try groups.make("t" + UUID().uuidString.prefix(8))
         defer { _ = group.destroy() }
         try group.set(ControlGroupLimits(memoryBytes: 1 << 30, processes: 256))
+        // A registry or proxy that the operator named may be on the host's own network; anything else is public.
+        let network = configuration.packageEnvironment.isEmpty ? try gateway?.makeNetwork() : nil
+        defer { network?.close() }
+        if let network, let gateway { try gateway.apply(.open, to: network) { _ in } }
         let child = try isolator.launchTool(
             arguments,
             files: files,
             cache: scratch,
             environment: configuration.packageEnvironment,
             group: group,
+            network: network,
             onLine: { output.take($1) }
         )
         let end = await child.end.wait(atMost: configuration.timeouts.resolve)

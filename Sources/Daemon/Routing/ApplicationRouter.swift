@@ -70,8 +70,8 @@ struct ApplicationRouter: Router {
             // Nothing of the request has reached the app: its worker is gone, and the next one gets it.
             if cell.holdFailed() { wake(label) }
             return .hold(cell.waiting)
-        case .closedBeforeAnswer, .closedInAnswer:
-            return cell.explanation().map { .respond($0) } ?? .answer
+        case .closedBeforeAnswer, .closedInAnswer, .answerTimeout:
+            return cell.explanation(failure).map { .respond($0) } ?? .answer
         default:
             return .answer
         }

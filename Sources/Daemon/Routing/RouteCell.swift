@@ -16,8 +16,8 @@ final class RouteCell: Sendable {
         var decision: RouteDecision
         /// A request has been held since the app last served, and the daemon was told.
         var isWanted = false
-        /// For an answer that tells why a worker ended while it handled a request.
-        var explain: (@Sendable () -> ReadyAnswer?)?
+        /// For an answer that tells why a worker failed a request.
+        var explain: (@Sendable (UpstreamFailure) -> ReadyAnswer?)?
     }
 
     private let state: Mutex<State>
@@ -37,7 +37,7 @@ final class RouteCell: Sendable {
         }
     }
 
-    func forward(to upstream: Upstream, explain: @escaping @Sendable () -> ReadyAnswer?) {
+    func forward(to upstream: Upstream, explain: @escaping @Sendable (UpstreamFailure) -> ReadyAnswer?) {
         state.withLock { $0 = State(decision: .forward(upstream), explain: explain) }
     }
 
@@ -67,6 +67,6 @@ final class RouteCell: Sendable {
         }
     }
 
-    /// Why the worker ended, where that can be told.
-    func explanation() -> ReadyAnswer? { state.withLock(\.explain)?() }
+    /// Why the worker failed a request, where that can be told.
+    func explanation(_ failure: UpstreamFailure) -> ReadyAnswer? { state.withLock(\.explain)?(failure) }
 }

@@ -6,7 +6,12 @@ package struct BubblewrapIsolator: Isolator {
     package let name = "bubblewrap"
     package let graftsFolders: Bool
 
+    package let guardian: Guardian
+
     private let bwrap: String
+    private let confinement: Confinement
+    /// The names' server of the workers' own networks; nil where they share the host's.
+    private let nameFiles: NameFiles?
     private let deno: String
     private let runtime: String
     /// Files of the system that the runtime needs: its libraries, the certificates, the names of hosts.
@@ -16,7 +21,7 @@ package struct BubblewrapIsolator: Isolator {
         deno: "/bin/deno",
         runtime: "/runtime",
         app: "/app",
-        data: "/data",
+        data: "/var/data",
         run: "/run/w",
         cache: "/cache",
         temporary: "/tmp"
@@ -26,17 +31,29 @@ package struct BubblewrapIsolator: Isolator {
     ///   - bwrap: the program.
     ///   - deno: the runtime's program on the host.
     ///   - runtime: the folder with the harness on the host.
+    ///   - confinement: what the last program before the runtime takes away.
+    ///   - nameFiles: what the worker reads about names, where its network is its own.
     ///   - graftsFolders: whether this process may enter a sandbox's mount namespace (CAP_SYS_ADMIN).
-    package init(bwrap: String, deno: String, runtime: String, graftsFolders: Bool) {
+    package init(
+        bwrap: String,
+        deno: String,
+        runtime: String,
+        confinement: Confinement,
+        nameFiles: NameFiles?,
+        graftsFolders: Bool
+    ) {
         self.bwrap = bwrap
+        self.confinement = confinement
+        self.nameFiles = nameFiles
+        // With a piece missing, the runtime's own permissions stay in place.
+        guardian = confinement.isWhole && nameFiles != nil && graftsFolders ? .kernel : .runtime
         self.deno = deno
         self.runtime = runtime
         self.graftsFolders = graftsFolders
         systemFiles =
             Self.libraries(of: deno)
             + [
-                "/etc/ssl/certs/ca-certificates.crt", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
-                "/usr/share/zoneinfo",
+                "/etc/ssl/certs/ca-certificates.crt", "/etc/nsswitch.conf", "/usr/share/zoneinfo",
             ].filter { FileManager.default.fileExists(atPath: $0) }
     }
 
@@ -53,12 +70,15 @@ package struct BubblewrapIsolator: Isolator {
         var options = Self.namespaces
         for path in systemFiles { options += ["--ro-bind", path, path] }
         options += ["--ro-bind", deno, Self.layout.deno, "--ro-bind", runtime, Self.layout.runtime]
+        options += confinement.options
+        options += namesOptions(hasOwnNetwork: boot.network != nil)
         options += ["--bind", boot.folder, Self.layout.run]
-        if let folders = boot.folders {
+        if let folders = boot.folders, !graftsFolders {
             options += ["--ro-bind", folders.app, Self.layout.app, "--bind", folders.data, Self.layout.data]
         } else {
             options += ["--dir", Self.layout.app, "--dir", Self.layout.data]
         }
+        options += ["--symlink", "var/data", "/data"]
         if let cache = boot.folders?.cache {
             options += ["--bind", cache, Self.layout.cache]
         } else {
@@ -71,9 +91,11 @@ package struct BubblewrapIsolator: Isolator {
         }
         var command = ChildProcess.Command(
             path: bwrap,
-            arguments: options + ["--", Self.layout.deno] + arguments,
+            arguments: options + ["--"] + confinement.command(Self.layout)
+                + [Self.layout.deno] + arguments,
             environment: [:]
         )
+        command.network = boot.network?.namespace ?? -1
         let groups = try boot.group?.entrances() ?? []
         defer { groups.forEach(csandbox_close) }
         command.groups = groups
@@ -87,21 +109,28 @@ package struct BubblewrapIsolator: Isolator {
         cache: String,
         environment: [String: String],
         group: any ControlGroup,
+        network: WorkerNetwork?,
         onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
     ) throws -> ChildProcess {
         var options = Self.namespaces
         for path in systemFiles { options += ["--ro-bind", path, path] }
         options += ["--ro-bind", deno, Self.layout.deno, "--ro-bind", runtime, Self.layout.runtime]
+        options += confinement.options
+        options += namesOptions(hasOwnNetwork: network != nil)
         options += ["--bind", files, Self.layout.app, "--bind", cache, Self.layout.cache]
+        options += ["--dir", Self.layout.data, "--dir", Self.layout.run]
         options += ["--remount-ro", "/", "--chdir", Self.layout.app]
         for (key, value) in ToolEnvironment.make(Self.layout).merging(environment, uniquingKeysWith: { $1 }) {
             options += ["--setenv", key, value]
         }
         var command = ChildProcess.Command(
             path: bwrap,
-            arguments: options + ["--", Self.layout.deno] + arguments,
+            arguments: options + ["--"]
+                + confinement.command(Self.layout, writable: [Self.layout.app])
+                + [Self.layout.deno] + arguments,
             environment: [:]
         )
+        command.network = network?.namespace ?? -1
         let groups = try group.entrances()
         defer { groups.forEach(csandbox_close) }
         command.groups = groups
@@ -119,12 +148,12 @@ package struct BubblewrapIsolator: Isolator {
                                 csandbox_mount(
                                     source: app,
                                     target: appTarget,
-                                    attributes: UInt32(CSANDBOX_READ_ONLY)
+                                    attributes: UInt32(CSANDBOX_READ_ONLY | CSANDBOX_NO_EXECUTE)
                                 ),
                                 csandbox_mount(
                                     source: data,
                                     target: dataTarget,
-                                    attributes: UInt32(CSANDBOX_NO_SYMLINKS)
+                                    attributes: UInt32(CSANDBOX_NO_SYMLINKS | CSANDBOX_NO_EXECUTE)
                                 ),
                             ]
                             var failed: Int32 = -1
@@ -138,14 +167,22 @@ package struct BubblewrapIsolator: Isolator {
         }
     }
 
-    /// Everything of its own but the network, which the host's rules limit.
+    private func namesOptions(hasOwnNetwork: Bool) -> [String] {
+        guard hasOwnNetwork, let nameFiles else {
+            let files = ["/etc/resolv.conf", "/etc/hosts"].filter { FileManager.default.fileExists(atPath: $0) }
+            return files.flatMap { ["--ro-bind", $0, $0] }
+        }
+        return ["--ro-bind", nameFiles.resolver, "/etc/resolv.conf", "--ro-bind", nameFiles.hosts, "/etc/hosts"]
+    }
+
+    /// Everything of its own but the network, which the child enters before bubblewrap starts.
     private static let namespaces = [
         "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
         "--uid", "1000", "--gid", "1000", "--hostname", "worker", "--cap-drop", "ALL",
         "--die-with-parent", "--new-session", "--clearenv",
         "--proc", "/proc", "--dev", "/dev", "--size", "67108864", "--tmpfs", "/tmp",
         "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
-    ].filter { !$0.isEmpty }
+    ]
 
     /// The shared libraries that a program loads, by asking the dynamic linker.
     private static func libraries(of program: String) -> [String] {

@@ -31,6 +31,8 @@ package final class ChildProcess: Sendable {
         /// Descriptors that the child gets as 3, 4, ….
         package var kept: [Int32] = []
         package var openFiles: UInt64 = 0
+        /// The network namespace that the child enters; -1 for this process's.
+        package var network: Int32 = -1
 
         package init(
             path: String,
@@ -80,7 +82,7 @@ package final class ChildProcess: Sendable {
             throw error
         }
         let (out, error) = (outputs.out, outputs.error)
-        let spawned = SpawnThread.shared.run { spawn(command, output: out[1], error: error[1]) }
+        let spawned = JobThread.spawn.run { spawn(command, output: out[1], error: error[1]) }
         csandbox_close(out[1])
         csandbox_close(error[1])
         switch spawned {
@@ -193,7 +195,8 @@ package final class ChildProcess: Sendable {
                             groups: groups.baseAddress,
                             group_count: Int32(groups.count),
                             directory: directory,
-                            open_files: command.openFiles
+                            open_files: command.openFiles,
+                            network: command.network
                         )
                         return csandbox_spawn(&child, &descriptor, &step)
                     }
@@ -204,6 +207,7 @@ package final class ChildProcess: Sendable {
         let what =
             switch Int(step) {
             case CSANDBOX_STEP_GROUP: "enter the control groups for \(command.path)"
+            case CSANDBOX_STEP_NETWORK: "enter the network for \(command.path)"
             case CSANDBOX_STEP_DIRECTORY: "change to \(command.directory ?? ".") for \(command.path)"
             case CSANDBOX_STEP_DESCRIPTORS: "set up the descriptors of \(command.path)"
             default: "run \(command.path)"

@@ -65,6 +65,10 @@ package protocol ControlGroup: Sendable {
     func memoryBytes() -> Int?
     /// How often the kernel ended a process of it for lack of memory.
     func outOfMemoryKills() -> Int
+    /// How often a process or thread of it could not be made.
+    func processRefusals() -> Int
+    /// How often it had to wait for CPU time.
+    func throttling() -> CPUThrottling
     func processes() -> [Int32]
     /// Ends everything in it.
     func kill()
@@ -72,6 +76,24 @@ package protocol ControlGroup: Sendable {
     ///
     /// Returns whether it is gone.
     func remove() -> Bool
+}
+
+/// How often a group had used up its CPU time.
+package struct CPUThrottling: Sendable, Equatable {
+    /// Periods in which it ran, and those of them in which it was stopped for the rest.
+    package var periods: Int
+    package var throttled: Int
+
+    package init(periods: Int = 0, throttled: Int = 0) {
+        self.periods = periods
+        self.throttled = throttled
+    }
+
+    /// Whether it was stopped in more than half of the periods since.
+    package func waits(since before: CPUThrottling) -> Bool {
+        let (periods, throttled) = (periods - before.periods, throttled - before.throttled)
+        return periods >= 20 && throttled * 2 > periods
+    }
 }
 
 extension ControlGroup {

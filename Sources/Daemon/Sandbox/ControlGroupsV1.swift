@@ -110,6 +110,15 @@ struct ControlGroupV1: ControlGroup {
 
     func outOfMemoryKills() -> Int { folders["memory"]?.number("oom_kill", in: "memory.oom_control") ?? 0 }
 
+    func processRefusals() -> Int { folders["pids"]?.number("max", in: "pids.events") ?? 0 }
+
+    func throttling() -> CPUThrottling {
+        CPUThrottling(
+            periods: folders["cpu"]?.number("nr_periods", in: "cpu.stat") ?? 0,
+            throttled: folders["cpu"]?.number("nr_throttled", in: "cpu.stat") ?? 0
+        )
+    }
+
     func processes() -> [Int32] {
         Set(folders.values.flatMap { $0.processes() }).sorted()
     }

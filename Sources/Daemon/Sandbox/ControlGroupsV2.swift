@@ -113,6 +113,15 @@ struct ControlGroupV2: ControlGroup {
 
     func outOfMemoryKills() -> Int { folder.number("oom_kill", in: "memory.events") ?? 0 }
 
+    func processRefusals() -> Int { folder.number("max", in: "pids.events") ?? 0 }
+
+    func throttling() -> CPUThrottling {
+        CPUThrottling(
+            periods: folder.number("nr_periods", in: "cpu.stat") ?? 0,
+            throttled: folder.number("nr_throttled", in: "cpu.stat") ?? 0
+        )
+    }
+
     func processes() -> [Int32] { folder.processes() }
 
     func kill() {
@@ -148,6 +157,8 @@ package struct NoControlGroups: ControlGroups {
         func thaw() throws {}
         func memoryBytes() -> Int? { nil }
         func outOfMemoryKills() -> Int { 0 }
+        func processRefusals() -> Int { 0 }
+        func throttling() -> CPUThrottling { CPUThrottling() }
         func processes() -> [Int32] { [] }
         func kill() {}
         func remove() -> Bool { true }

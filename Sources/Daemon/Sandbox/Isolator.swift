@@ -10,8 +10,11 @@ package protocol Isolator: Sendable {
     ///
     /// Without that there is no pool.
     var graftsFolders: Bool { get }
-    /// The runtime's program as ``launchTool(_:files:cache:environment:group:onLine:)`` sees it.
+    /// The runtime's program as ``launchTool(_:files:cache:environment:group:network:onLine:)`` sees it.
     var toolProgram: String { get }
+
+    /// Who keeps an app within its bounds.
+    var guardian: Guardian { get }
 
     /// Where the worker finds what it is given.
     func layout(of boot: WorkerBoot) -> WorkerLayout
@@ -35,6 +38,7 @@ package protocol Isolator: Sendable {
         cache: String,
         environment: [String: String],
         group: any ControlGroup,
+        network: WorkerNetwork?,
         onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
     ) throws -> ChildProcess
 
@@ -43,6 +47,15 @@ package protocol Isolator: Sendable {
     /// `pid`: a process inside the sandbox.
     /// Throws ``SystemError``.
     func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws
+}
+
+/// Who keeps an app within its bounds.
+package enum Guardian: Sendable {
+    /// The kernel alone, so that the runtime need refuse nothing: under any set of permissions of its own but all, it
+    /// refuses ATTACH and VACUUM INTO too.
+    case kernel
+    /// The runtime's permissions.
+    case runtime
 }
 
 /// The folders of an app on the host.
@@ -69,19 +82,23 @@ package struct WorkerBoot: Sendable {
     package var folders: WorkerFolders?
     package var group: (any ControlGroup)?
     package var queue: DispatchQueue
+    /// Nil where workers share the host's network.
+    package var network: WorkerNetwork?
 
     package init(
         id: WorkerID,
         folder: String,
         folders: WorkerFolders?,
         group: (any ControlGroup)?,
-        queue: DispatchQueue
+        queue: DispatchQueue,
+        network: WorkerNetwork? = nil
     ) {
         self.id = id
         self.folder = folder
         self.folders = folders
         self.group = group
         self.queue = queue
+        self.network = network
     }
 }
 

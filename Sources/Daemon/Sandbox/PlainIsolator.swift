@@ -5,6 +5,7 @@ import Dispatch
 package struct PlainIsolator: Isolator {
     package let name = "none"
     package let graftsFolders = false
+    package let guardian = Guardian.runtime
 
     private let deno: String
     private let runtime: String
@@ -44,6 +45,7 @@ package struct PlainIsolator: Isolator {
         defer { groups.forEach(csandbox_close) }
         command.groups = groups
         command.openFiles = 4096
+        command.network = boot.network?.namespace ?? -1
         return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
     }
 
@@ -53,6 +55,7 @@ package struct PlainIsolator: Isolator {
         cache: String,
         environment: [String: String],
         group: any ControlGroup,
+        network: WorkerNetwork?,
         onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
     ) throws -> ChildProcess {
         let layout = WorkerLayout(

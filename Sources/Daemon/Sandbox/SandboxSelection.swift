@@ -9,6 +9,7 @@ import Logging
 struct SandboxSelection {
     let isolator: any Isolator
     let groups: any ControlGroups
+    let gateway: NetworkGateway?
     let site: WorkerSite
 
     init(_ configuration: HostConfiguration, folder: StateFolder, logger: Logger) throws {
@@ -27,13 +28,8 @@ struct SandboxSelection {
             )
         }
         groups = ControlGroupDetection.detect(name: Self.groupName(of: folder))
-        let missing = groups.features.missing
-        if !missing.isEmpty {
-            logger.warning(
-                "some limits of workers cannot be kept on this machine; run as root, or delegate control groups",
-                metadata: ["missing": "\(missing.joined(separator: ", "))", "found": "\(groups.summary)"]
-            )
-        }
+        var lacks = Lacks(allowed: configuration.without, logger: logger)
+        if let lack = Isolations.limits(groups) { try lacks.note(.limits, lack) }
         switch configuration.sandbox {
         case .none:
             logger.warning(
@@ -41,6 +37,7 @@ struct SandboxSelection {
                 metadata: ["sandbox": "none"]
             )
             isolator = PlainIsolator(deno: deno, runtime: runtime)
+            gateway = nil
         case .bubblewrap(let program):
             let bwrap = program.path(percentEncoded: false)
             guard FileManager.default.isExecutableFile(atPath: bwrap) else {
@@ -57,11 +54,22 @@ struct SandboxSelection {
                     metadata: ["sandbox": "bubblewrap"]
                 )
             }
-            isolator = BubblewrapIsolator(bwrap: bwrap, deno: deno, runtime: runtime, graftsFolders: canGraft)
+            let confinement = try Self.confinement(&lacks)
+            let network = try Self.network(configuration, folder: folder, &lacks, logger)
+            gateway = network?.gateway
+            isolator = BubblewrapIsolator(
+                bwrap: bwrap,
+                deno: deno,
+                runtime: runtime,
+                confinement: confinement,
+                nameFiles: network?.files,
+                graftsFolders: canGraft
+            )
         }
         site = WorkerSite(
             isolator: isolator,
             groups: groups,
+            gateway: gateway,
             runFolder: folder.run,
             harness: try Harness(runtimeFolder: runtime),
             bootLimits: ControlGroupLimits(
@@ -70,6 +78,59 @@ struct SandboxSelection {
             ),
             standardMemoryBytes: configuration.limits.memoryBytes
         )
+    }
+
+    private static func confinement(_ lacks: inout Lacks) throws -> Confinement {
+        guard let program = Confinement.find() else {
+            let missing = "the program martlet-confine is not beside this one; install both from the same build"
+            try lacks.note(.files, missing)
+            try lacks.note(.calls, missing)
+            return .none
+        }
+        let probe = try Confinement.probe(program)
+        if probe.landlock == 0 { try lacks.note(.files, Isolations.noLandlock) }
+        if !probe.seccomp { try lacks.note(.calls, Isolations.noSeccomp) }
+        return Confinement(program: program, hasFiles: probe.landlock > 0, hasCalls: probe.seccomp)
+    }
+
+    private static func network(
+        _ configuration: HostConfiguration,
+        folder: StateFolder,
+        _ lacks: inout Lacks,
+        _ logger: Logger
+    ) throws -> (gateway: NetworkGateway, files: NameFiles)? {
+        do {
+            let gateway = try NetworkGateway(
+                configuration.network,
+                name: folder.path,
+                scratch: folder.run,
+                logger: logger
+            )
+            return (gateway, try NameFiles(folder: folder.path, server: NetworkGateway.address))
+        } catch let error as SystemError {
+            try lacks.note(.network, "\(error)")
+            return nil
+        }
+    }
+
+    /// What this machine lacks: an error, unless the person said to go on without it.
+    private struct Lacks {
+        let allowed: Set<HostConfiguration.Isolation>
+        let logger: Logger
+
+        mutating func note(_ isolation: HostConfiguration.Isolation, _ message: String) throws {
+            guard allowed.contains(isolation) else {
+                throw MartletError(
+                    .unavailable,
+                    "this machine cannot keep apps apart as they should be: \(message). `martlet doctor` says more; "
+                        + "--without \(isolation.rawValue) goes on with less"
+                )
+            }
+            logger.warning(
+                "apps are kept apart less than they should be, as was asked for",
+                metadata: ["without": "\(isolation.rawValue)", "reason": "\(message)"]
+            )
+        }
     }
 
     /// CAP_SYS_ADMIN, which entering a mount namespace takes: bit 21 of the effective capabilities (capability.h).

@@ -26,12 +26,18 @@ package struct Harness: Sendable {
         "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "[::1]", "[::]",
     ]
 
-    package func arguments(_ layout: WorkerLayout, v8HeapMegabytes: Int?) -> [String] {
+    package func arguments(_ layout: WorkerLayout, _ guardian: Guardian, v8HeapMegabytes: Int?) -> [String] {
         var flags = ["run"] + self.flags
         if let megabytes = v8HeapMegabytes { flags.append("--v8-flags=--max-old-space-size=\(megabytes)") }
-        flags.append("--allow-read=\(layout.app),\(layout.data),\(layout.run),\(layout.runtime)")
-        flags.append("--allow-write=\(layout.data),\(layout.run)")
-        flags.append("--deny-net=" + Self.deniedNetworks.joined(separator: ","))
+        switch guardian {
+        case .kernel:
+            flags.removeAll { $0.hasPrefix("--allow-") }
+            flags.append("--allow-all")
+        case .runtime:
+            flags.append("--allow-read=\(layout.app),\(layout.data),\(layout.run),\(layout.runtime)")
+            flags.append("--allow-write=\(layout.data),\(layout.run)")
+            flags.append("--deny-net=" + Self.deniedNetworks.joined(separator: ","))
+        }
         flags.append(layout.runtime + "/harness.ts")
         flags += ["--serve", layout.run + "/" + Worker.socketName]
         flags += ["--control", layout.run + "/" + Worker.controlName]

@@ -1,4 +1,5 @@
 import Control
+import CSandbox
 import Proxy
 import Synchronization
 
@@ -10,7 +11,7 @@ final class Instance: Sendable {
     /// Its own identity at the ingress, so that its running requests are counted apart from its successor's.
     let counted: App
     let upstream: Upstream
-    let memoryLimitBytes: Int?
+    let bounds: Bounds
     /// How long the app took to load, without the worker's boot.
     let startTime: Duration
     /// Whether it has the app's own data, and not a copy to be tried.
@@ -22,12 +23,25 @@ final class Instance: Sendable {
     /// Set when the worker has ended and everything of it is gone.
     let gone = Once<Void>()
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
+
+    /// What it may use.
+    struct Bounds: Sendable {
+        var requestTimeout: Duration
+        var limits: ControlGroupLimits
+        var data: String
+        var disk: DiskUsage
+    }
 
     private struct State {
         /// Why the host ends it; nil while nobody does.
         var stop: HostMessage.StopReason?
-        var isOutOfMemory = false
+        /// Why the host ended it by force.
+        var order: EndCause?
+        var cause: EndCause?
+        var disk: DiskPlan
+        /// The CPU time that it had to wait for, when it started.
+        var throttled: CPUThrottling
     }
 
     init(
@@ -35,9 +49,8 @@ final class Instance: Sendable {
         app: ApplicationID,
         version: VersionID,
         worker: Worker,
-        limits: AppLimits,
-        requestTimeout: Duration,
-        memoryLimitBytes: Int?,
+        appLimits: AppLimits,
+        bounds: Bounds,
         startTime: Duration,
         hasLiveData: Bool,
         report: WorkerMessage.Started
@@ -45,14 +58,21 @@ final class Instance: Sendable {
         self.id = id
         self.version = version
         self.worker = worker
-        self.memoryLimitBytes = memoryLimitBytes
+        self.bounds = bounds
         self.startTime = startTime
         self.hasLiveData = hasLiveData
         self.report = report
-        counted = App(name: app.rawValue, limits: limits)
+        let start = DiskUsage.measure(bounds.data, maximumFiles: bounds.disk.files * 2)
+        state = Mutex(
+            State(
+                disk: DiskPlan(limit: bounds.disk, start: start ?? DiskUsage(bytes: 0, files: 0), now: uptime()),
+                throttled: worker.group.throttling()
+            )
+        )
+        counted = App(name: app.rawValue, limits: appLimits)
         var options = Upstream.Options()
         // The harness answers at the time-out by itself; this is for one that cannot any more.
-        options.answerTimeout = requestTimeout + .seconds(2)
+        options.answerTimeout = bounds.requestTimeout + .seconds(2)
         upstream = Upstream(app: counted, address: .unix(path: worker.socketPath), options: options)
     }
 
@@ -62,12 +82,62 @@ final class Instance: Sendable {
         state.withLock { if $0.stop == nil { $0.stop = reason } }
     }
 
-    /// Whether the kernel ended it for lack of memory.
-    ///
-    /// The count is gone with the worker's group, so it is noted before.
-    var isOutOfMemory: Bool { state.withLock(\.isOutOfMemory) || worker.group.outOfMemoryKills() > 0 }
+    // MARK: - Its end
 
-    func noteEnd(isOutOfMemory: Bool) { state.withLock { $0.isOutOfMemory = isOutOfMemory } }
+    /// Why it ended, as far as that is known.
+    ///
+    /// What the worker's group counted is gone with it, so the first answer after the end is kept.
+    func cause(_ end: ProcessEnd?) -> EndCause {
+        if let cause = state.withLock(\.cause) { return cause }
+        var facts = EndCause.Facts()
+        facts.end = end ?? worker.end.value
+        facts.order = state.withLock(\.order)
+        facts.outOfMemoryKills = worker.group.outOfMemoryKills()
+        facts.processRefusals = worker.group.processRefusals()
+        facts.lastOutput = worker.lastOutput()
+        facts.memoryLimitBytes = bounds.limits.memoryBytes
+        facts.heapMegabytes = WorkerSite.heapMegabytes(forLimit: bounds.limits.memoryBytes ?? 0)
+        facts.processLimit = bounds.limits.processes
+        let cause = EndCause(facts)
+        if end != nil { state.withLock { $0.cause = cause } }
+        return cause
+    }
+
+    /// Ends it by force, because it broke a limit that the kernel does not keep.
+    func kill(_ cause: EndCause) {
+        let isFirst = state.withLock { state in
+            guard state.order == nil, state.stop == nil else { return false }
+            state.order = cause
+            return true
+        }
+        if isFirst { worker.child.signal(SIGKILL) }
+    }
+
+    /// It did not answer in time and did not say so itself: whatever it does will never end.
+    func killHanging() -> EndCause {
+        let (before, now) = (state.withLock(\.throttled), worker.group.throttling())
+        let isThrottled = now.waits(since: before)
+        let cause: EndCause =
+            isThrottled
+            ? .cpuLimit(cores: bounds.limits.cpu ?? 0, bounds.requestTimeout) : .requestTimeout(bounds.requestTimeout)
+        kill(cause)
+        return cause
+    }
+
+    // MARK: - Its data
+
+    func isDiskCheckDue(_ now: Uptime) -> Bool { state.withLock { $0.disk.isDue(now) } }
+
+    /// Looks at its data folder and ends it when that has grown too much; on a thread that may wait.
+    func checkDisk() {
+        let begin = uptime()
+        guard let usage = DiskUsage.measure(bounds.data, maximumFiles: bounds.disk.files * 2) else { return }
+        let now = uptime()
+        let isOver = state.withLock { $0.disk.measured(usage, took: now - begin, now: now) }
+        if isOver { kill(.diskFull(usage, bounds.disk)) }
+    }
+
+    // MARK: - What it does
 
     /// Nothing runs and nothing is open, by the ingress's own count.
     var isQuiet: Bool { counted.activity.isIdle }

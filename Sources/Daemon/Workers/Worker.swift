@@ -67,7 +67,21 @@ package final class Worker: Sendable {
         let queue = DispatchQueue(label: "worker-\(id)", target: .global(qos: .userInitiated))
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let group = try site.groups.make("w" + id.description)
-        let boot = WorkerBoot(id: id, folder: folder, folders: folders, group: group, queue: queue)
+        let network: WorkerNetwork?
+        do {
+            network = try await onQueue(queue) { try site.gateway?.makeNetwork() }
+        } catch {
+            _ = group.remove()
+            throw error
+        }
+        let boot = WorkerBoot(
+            id: id,
+            folder: folder,
+            folders: folders,
+            group: group,
+            queue: queue,
+            network: network
+        )
         let inbox = Inbox()
         let output = Output()
         do {
@@ -83,6 +97,7 @@ package final class Worker: Sendable {
                     boot,
                     arguments: site.harness.arguments(
                         layout,
+                        site.isolator.guardian,
                         v8HeapMegabytes: WorkerSite.heapMegabytes(
                             forLimit: memoryLimit ?? site.standardMemoryBytes
                         )
@@ -112,6 +127,7 @@ package final class Worker: Sendable {
             }
         } catch {
             _ = group.destroy()
+            network?.close()
             // The next start of the daemon would remove it too.
             try? FileManager.default.removeItem(atPath: folder)
             throw error
@@ -137,10 +153,23 @@ package final class Worker: Sendable {
     package func start(_ order: StartOrder, sink: @escaping OutputSink) async throws -> WorkerMessage.Started
     {
         output.attach(sink)
-        try group.set(order.limits)
-        if boot.folders == nil {
+        // Loading an app is the most work it ever does at once; it gets more of the CPU for that.
+        let normal = order.limits.cpu
+        let waking = normal.map { max($0, site.wakingCPU) }
+        var limits = order.limits
+        limits.cpu = waking
+        try group.set(limits)
+        if let network = boot.network, let gateway = site.gateway {
+            try gateway.apply(order.network, to: network) { reason in
+                sink(.error, ArraySlice(Array("network: \(reason)".utf8)))
+            }
+        }
+        if site.isolator.graftsFolders {
             guard let pid = control.peer.value, pid > 0 else {
                 throw SystemError(ESRCH, "find the process of worker \(id)")
+            }
+            if let bytes = order.fileBytes {
+                try SystemError.check(csandbox_limit_file_size(pid, UInt64(bytes)), "limit the files of worker \(id)")
             }
             try await site.isolator.graft(order.folders, into: boot, pid: pid)
         }
@@ -153,7 +182,9 @@ package final class Worker: Sendable {
         defer { ended.cancel() }
         // The harness gives up at the deadline by itself and says where it was; a busy loop needs the second limit.
         switch await inbox.started.wait(atMost: order.deadline + .seconds(1)) {
-        case .success(let started): return started
+        case .success(let started):
+            if normal != waking { try group.set(order.limits) }
+            return started
         case .failure(let error): throw error
         case nil:
             try Task.checkCancellation()
@@ -203,6 +234,7 @@ package final class Worker: Sendable {
         _ = await child.end.wait(atMost: .seconds(5))
         control.close()
         if isGone != true { _ = group.destroy() }
+        boot.network?.close()
         site.forget(id)
         // The next start of the daemon would remove it too.
         try? FileManager.default.removeItem(atPath: boot.folder)
@@ -232,6 +264,9 @@ package struct StartOrder: Sendable {
     package var environment: [String: String]
     package var folders: WorkerFolders
     package var limits: ControlGroupLimits
+    package var network: NamePolicy
+    /// Of one file, which no write makes larger; nil for no limit.
+    package var fileBytes: Int?
     package var publicURL: String?
     package var requestTimeout: Duration
     /// How long background work may keep the app awake.
@@ -249,6 +284,8 @@ package struct StartOrder: Sendable {
         environment: [String: String],
         folders: WorkerFolders,
         limits: ControlGroupLimits,
+        network: NamePolicy = .open,
+        fileBytes: Int? = nil,
         publicURL: String?,
         requestTimeout: Duration,
         waitUntil: Duration,
@@ -262,6 +299,8 @@ package struct StartOrder: Sendable {
         self.environment = environment
         self.folders = folders
         self.limits = limits
+        self.network = network
+        self.fileBytes = fileBytes
         self.publicURL = publicURL
         self.requestTimeout = requestTimeout
         self.waitUntil = waitUntil

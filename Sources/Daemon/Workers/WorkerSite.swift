@@ -4,17 +4,22 @@ import Foundation
 package struct WorkerSite: Sendable {
     package var isolator: any Isolator
     package var groups: any ControlGroups
+    /// Nil where workers share the host's network.
+    package var gateway: NetworkGateway?
     /// Holds a folder for each worker; short, because socket paths have at most 107 bytes.
     package var runFolder: String
     package var harness: Harness
     /// The limits of a worker without an app.
     package var bootLimits: ControlGroupLimits
+    /// Cores that an app gets at least while it starts.
+    package var wakingCPU = Double(min(ProcessInfo.processInfo.activeProcessorCount, 2))
     /// The memory limit for which the heap of the pool's workers is sized.
     package var standardMemoryBytes: Int
 
     package init(
         isolator: any Isolator,
         groups: any ControlGroups,
+        gateway: NetworkGateway? = nil,
         runFolder: String,
         harness: Harness,
         bootLimits: ControlGroupLimits,
@@ -22,6 +27,7 @@ package struct WorkerSite: Sendable {
     ) {
         self.isolator = isolator
         self.groups = groups
+        self.gateway = gateway
         self.runFolder = runFolder
         self.harness = harness
         self.bootLimits = bootLimits
