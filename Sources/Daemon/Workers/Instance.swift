@@ -1,5 +1,6 @@
 import Control
 import CSandbox
+import Glibc
 import Proxy
 import Synchronization
 

@@ -174,7 +174,7 @@ final class Uplink: Sendable {
         // Its own options end what it can do beside: no forwarded ports in either direction, no way to the host's loopback
         // by the gateway's address, no service on the link.
         var arguments = ["-f", "-e", "-q", "--config-net", "-t", "none", "-u", "none", "-T", "none", "-U", "none"]
-        arguments += ["--no-map-gw", "--no-dhcp", "--no-ra", "--no-dhcpv6", "--no-icmp", "-I", "up"]
+        arguments += ["--no-map-gw", "--no-dhcp", "--no-ra", "--no-dhcpv6", "-I", "up"]
         if !hasIPv6 { arguments.append("-4") }
         if getuid() == 0 && UserNamespace.isInitial { arguments += ["--runas", "0"] }
         var command = ChildProcess.Command(

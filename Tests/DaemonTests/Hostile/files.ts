@@ -1,0 +1,213 @@
+import { backup, DatabaseSync } from "node:sqlite";
+import { type Attack, data, disguises, first, hostFiles, look } from "./targets.ts";
+
+const own = () => new DatabaseSync(`${data}/own.db`);
+
+export const files: Record<string, Attack> = {
+  "read the neighbour's files by path": (t) =>
+    first(hostFiles(t).flatMap(disguises).map((path) => () => look(path))),
+
+  "read the neighbour's files by symbolic link": (t) =>
+    first(hostFiles(t).concat("/proc/1/root", "/etc/passwd").map((path, index) => () => {
+      const link = `${data}/link${index}`;
+      try {
+        Deno.symlinkSync(path, link);
+      } catch {
+        // It may be there from before.
+      }
+      return look(link);
+    })),
+
+  "read by a symbolic link between own folders": () =>
+    first([() => {
+      Deno.writeTextFileSync(`${data}/plain`, "mine");
+      try {
+        Deno.symlinkSync("/etc/hosts", `${data}/hosts`);
+      } catch {
+        // It may be there from before.
+      }
+      return Deno.readTextFileSync(`${data}/hosts`);
+    }]),
+
+  "make a hard link to the neighbour's files": (t) =>
+    first(
+      hostFiles(t).flatMap(disguises).concat("/bin/deno").map((path, index) => () => {
+        Deno.linkSync(path, `${data}/hard${index}`);
+        return path;
+      }),
+    ),
+
+  "walk every process's root": (t) =>
+    first(
+      [...Deno.readDirSync("/proc")].filter((entry) => /^\d+$/.test(entry.name)).flatMap((entry) =>
+        hostFiles(t).map((path) => () => look(`/proc/${entry.name}/root${path}`))
+      ),
+    ),
+
+  "read the environment of other processes": (t) =>
+    first(
+      [...Array(400).keys(), ...t.pids].map((pid) => () => {
+        const text = Deno.readTextFileSync(`/proc/${pid}/environ`);
+        return text.includes(t.victimSecret) ? text : null;
+      }),
+    ),
+
+  "read the memory of other processes": (t) =>
+    first(
+      [1, 2, ...t.pids].filter((pid) => pid !== Deno.pid).map((pid) => () => {
+        // A process of the sandbox itself has nothing of others; only the host's count.
+        if (!t.pids.includes(pid)) return null;
+        Deno.openSync(`/proc/${pid}/mem`);
+        return `/proc/${pid}/mem`;
+      }),
+    ),
+
+  "see processes outside": (t) =>
+    first(t.pids.map((pid) => () => {
+      const status = Deno.readTextFileSync(`/proc/${pid}/comm`);
+      return status.includes("martlet") || status.includes("bwrap") ? `${pid} is ${status}` : null;
+    })),
+
+  "attach the neighbour's database": (t) =>
+    first(
+      disguises(`${t.victimData}/main.db`).map((path) => () => {
+        const database = own();
+        database.exec(`attach '${path}' as other`);
+        return JSON.stringify(database.prepare("select * from other.sqlite_master").all());
+      }),
+    ),
+
+  "attach and vacuum into own files is allowed": () => {
+    const database = own();
+    database.exec("create table if not exists t (n)");
+    database.exec(`attach '${data}/second.db' as second`);
+    database.exec("create table if not exists second.s (n)");
+    const copy = `${data}/copy-${crypto.randomUUID()}.db`;
+    database.exec(`vacuum into '${copy}'`);
+    const isThere = Deno.statSync(copy).isFile;
+    return isThere ? null : "VACUUM INTO made no file";
+  },
+
+  "vacuum into a folder outside": (t) =>
+    first(
+      [t.state, t.victimData, "/app", "/runtime", "/etc", "/run/w", "/proc/1/root/tmp"].map((folder) => () => {
+        own().exec(`vacuum into '${folder}/x.db'`);
+        return folder;
+      }),
+    ),
+
+  "copy the neighbour's database by the backup API": (t) =>
+    first(
+      disguises(`${t.victimData}/main.db`).map((path) => async () => {
+        const source = new DatabaseSync(path, { readOnly: true });
+        await backup(source, `${data}/stolen.db`);
+        return path;
+      }),
+    ),
+
+  "import a secret as text": (t) =>
+    first(
+      [`${t.state}/host.key`, `${t.state}/state.db`, `/proc/1/environ`].flatMap((path) => [
+        async () => (await import(`file://${path}`, { with: { type: "text" } })).default.includes(t.victimSecret),
+        async () => Object.keys(await import(`file://${path}`, { with: { type: "bytes" } })).length,
+      ].map((attempt) => async () => {
+        if (path.startsWith("/proc")) return null;
+        return await attempt();
+      })),
+    ),
+
+  "read the daemon's state and secrets": (t) =>
+    first(
+      ["state.db", "host.key", "token", "lock", "run", "artifacts", "versions", "staging"].map((name) => () =>
+        look(`${t.state}/${name}`)
+      ),
+    ),
+
+  "poison what other workers load": () =>
+    first(
+      [
+        "/runtime/harness.ts",
+        "/runtime/martlet/mod.ts",
+        "/bin/deno",
+        "/bin/confine",
+        "/app/main.ts",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/usr/lib/x",
+        "/lib64/x",
+        "/x",
+      ].flatMap((path) => [
+        () => {
+          Deno.writeTextFileSync(path, "evil", { append: true });
+          return `wrote ${path}`;
+        },
+        () => {
+          Deno.removeSync(path);
+          return `removed ${path}`;
+        },
+        () => {
+          Deno.chmodSync(path, 0o777);
+          return `changed the mode of ${path}`;
+        },
+        () => {
+          Deno.renameSync(path, `${data}/moved`);
+          return `moved ${path}`;
+        },
+      ]),
+    ),
+
+  "leave something in DENO_DIR for the next worker": () => {
+    // The folder is writable, but ends with the worker: the test deploys a second attacker that looks for the mark.
+    const folder = Deno.env.get("DENO_DIR")!;
+    const mark = `${folder}/mark`;
+    try {
+      if (Deno.readTextFileSync(mark) !== String(Deno.pid) + Deno.env.get("MARTLET_APP")) return "a mark of another worker";
+    } catch {
+      // None there, as it should be.
+    }
+    Deno.writeTextFileSync(mark, String(Deno.pid) + Deno.env.get("MARTLET_APP"));
+    return null;
+  },
+
+  "open devices": () =>
+    first(
+      ["/dev/vda", "/dev/sda", "/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/loop0", "/dev/fuse", "/dev/net/tun"].map((
+        path,
+      ) =>
+      () => {
+        Deno.openSync(path);
+        return path;
+      }),
+    ),
+
+  "change settings of the kernel": () =>
+    first(
+      [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/user/max_user_namespaces",
+        "/proc/sysrq-trigger",
+        "/proc/1/oom_score_adj",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/kernel/uevent_helper",
+      ].map((path) => () => {
+        Deno.writeTextFileSync(path, "1");
+        return path;
+      }),
+    ),
+
+  "find open descriptors of the host": (t) =>
+    first(
+      [...Deno.readDirSync("/proc/self/fd")].map((entry) => () => {
+        const target = Deno.readLinkSync(`/proc/self/fd/${entry.name}`);
+        return target.includes(t.state) || target.includes("/ns/") || target.includes("cgroup") ? target : null;
+      }),
+    ),
+
+  "use shared memory": () =>
+    first([() => {
+      Deno.writeTextFileSync("/dev/shm/meeting", "hello");
+      return "/dev/shm is writable";
+    }]),
+};
