@@ -28,7 +28,7 @@ build: ## Build the program in release mode into bin/martlet.
 	scripts/debian-packages run
 	swift build $(SWIFT_FLAGS) -c release --product martlet
 	mkdir -p bin
-	cp -f "$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet" bin/martlet
+	cp -f "$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)"/martlet{,-confine} bin/
 
 .PHONY: run
 run: tools build ## Start a host with an example app on it and print its address.
@@ -91,3 +91,9 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM swift test $(TEST_FLAGS) --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread --filter ProxyTests
 	swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address --filter ProxyTests
+
+# The sandbox: what a neighbour notices of apps that go beyond their limits.
+.PHONY: bench-sandbox
+bench-sandbox: tools ## Measure a neighbour while apps go beyond their limits.
+	swift build $(SWIFT_FLAGS) -c release --product martlet-host-benchmark
+	"$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-host-benchmark" bombs

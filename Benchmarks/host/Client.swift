@@ -10,9 +10,9 @@ enum Client {
     }
 
     /// Sends a request over loopback on a connection of its own, on a thread of its own.
-    static func send(host: String, port: UInt16) async -> Answer {
+    static func send(host: String, port: UInt16, path: String = "/") async -> Answer {
         await withCheckedContinuation { continuation in
-            Thread.detachNewThread { continuation.resume(returning: exchange(host, port)) }
+            Thread.detachNewThread { continuation.resume(returning: exchange(host, port, path)) }
         }
     }
 
@@ -30,7 +30,7 @@ enum Client {
         return false
     }
 
-    static func exchange(_ host: String, _ port: UInt16) -> Answer {
+    static func exchange(_ host: String, _ port: UInt16, _ path: String = "/") -> Answer {
         let begin = ContinuousClock.now
         let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(fd) }
@@ -45,12 +45,12 @@ enum Client {
                 connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        let status = result == 0 ? status(fd, host) : 0
+        let status = result == 0 ? status(fd, host, path) : 0
         return Answer(status: status, milliseconds: (ContinuousClock.now - begin) / .milliseconds(1))
     }
 
-    private static func status(_ fd: Int32, _ host: String) -> Int {
-        let request = Array("GET / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n".utf8)
+    private static func status(_ fd: Int32, _ host: String, _ path: String = "/") -> Int {
+        let request = Array("GET \(path) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n".utf8)
         guard csandbox_send(fd, request, UInt64(request.count)) == request.count else { return 0 }
         var bytes = [UInt8](repeating: 0, count: 4096)
         let count = recv(fd, &bytes, bytes.count, 0)

@@ -2,7 +2,7 @@ import Control
 import Daemon
 import Foundation
 
-/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys [COUNT]`, from the root of the source tree.
+/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs [COUNT]`, from the root of the source tree.
 @main
 enum Main {
     static func main() async throws {
@@ -13,9 +13,11 @@ enum Main {
         case "storm": try await storm(apps: count ?? 200)
         case "many": try await many(apps: count ?? 10_000)
         case "deploys": try await deploys(count: count ?? 1000)
+        case "bombs":
+            try await Bombs.run(only: arguments.dropFirst().dropFirst().first, seconds: Double(count ?? 4))
         case "serve": try await serve(arguments.dropFirst().first ?? "")
         default:
-            print("usage: martlet-host-benchmark wake|storm|many|deploys [COUNT], or serve FOLDER")
+            print("usage: martlet-host-benchmark wake|storm|many|deploys|bombs [COUNT], or serve FOLDER")
             exit(2)
         }
     }

@@ -400,19 +400,20 @@ class RequestContext implements Context {
 }
 
 const refusals = {
-  waiting: [503, "the worker has no app yet"],
-  stopping: [503, "the worker is stopping"],
-  timeout: [504, "the app did not answer in time"],
-  error: [500, "the app failed to answer; its log has the reason under this request id"],
+  waiting: [503, "the worker has no app yet", "worker_waiting"],
+  stopping: [503, "the worker is stopping", "worker_stopping"],
+  timeout: [504, "the app did not answer in time", "request_timeout"],
+  error: [500, "the app failed to answer; its log has the reason under this request id", "app_error"],
 } as const;
 
 /** An answer of the harness itself, marked so that the host can tell it from the app's. */
 function refusal(kind: keyof typeof refusals, requestID?: string): Response {
-  const [status, error] = refusals[kind];
+  const [status, message, code] = refusals[kind];
   const headers: Record<string, string> = { "x-martlet-worker": kind };
   if (requestID !== undefined) headers["x-request-id"] = requestID;
   if (kind === "stopping") headers.connection = "close";
-  return Response.json(requestID === undefined ? { error } : { error, requestId: requestID }, {
+  // In the form of all errors of the platform.
+  return Response.json({ error: { code, message }, ...(requestID === undefined ? {} : { requestId: requestID }) }, {
     status,
     headers,
   });

@@ -54,7 +54,10 @@ import Testing
                     ],
                     of: app
                 )
-                for number in 1...3 { #expect(try await host.send(to: "counter").body == "\(number)") }
+                for number in 1...3 {
+                    let answer = try await host.send(to: "counter")
+                    #expect(answer.body == "\(number)", "\(answer)")
+                }
             }
             try await HostFixture.with {
                 $0.store = store

@@ -152,7 +152,7 @@ extension HostDaemon {
         handle(.suspend, entry)
         entry.departure = .handedOver(to: peer.host)
         guard let upstream = peer.upstream else { return }
-        entry.cell.forward(to: upstream) { nil }
+        entry.cell.forward(to: upstream) { _ in nil }
         proxy?.retryHeld(entry.cell.waiting)
     }
 

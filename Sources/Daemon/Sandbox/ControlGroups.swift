@@ -13,6 +13,9 @@ package protocol ControlGroups: Sendable {
 
     /// The groups that there are, of this daemon or of one before it that was killed.
     func existing() -> [any ControlGroup]
+
+    /// Removes the folders of the daemon's own, which must be empty.
+    func close()
 }
 
 /// What can be limited or done here.

@@ -43,6 +43,8 @@ package struct ControlGroupsV1: ControlGroups {
         Set(roots.flatMap { $0.folder.folders() }).sorted().map(group)
     }
 
+    package func close() { for (_, folder) in roots { _ = folder.remove() } }
+
     private func group(_ name: String) -> ControlGroupV1 {
         let folders = roots.map { ($0.controller, ControlFolder(path: $0.folder.path + "/" + name)) }
         return ControlGroupV1(name: name, folders: Dictionary(uniqueKeysWithValues: folders))

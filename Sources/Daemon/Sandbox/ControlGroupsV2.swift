@@ -61,6 +61,8 @@ package struct ControlGroupsV2: ControlGroups {
         return group
     }
 
+    package func close() { _ = root.remove() }
+
     package func existing() -> [any ControlGroup] {
         root.folders().sorted().map {
             ControlGroupV2(name: $0, folder: ControlFolder(path: root.path + "/" + $0), features: features)
@@ -145,6 +147,7 @@ package struct NoControlGroups: ControlGroups {
 
     package func make(_ name: String) throws -> any ControlGroup { Group(name: name) }
     package func existing() -> [any ControlGroup] { [] }
+    package func close() {}
 
     private struct Group: ControlGroup {
         let name: String

@@ -134,7 +134,7 @@ struct SandboxSelection {
     }
 
     /// CAP_SYS_ADMIN, which entering a mount namespace takes: bit 21 of the effective capabilities (capability.h).
-    private static var isPrivileged: Bool {
+    static var isPrivileged: Bool {
         let status = ControlGroupDetection.text("/proc/self/status")
         guard let line = status.split(separator: "\n").first(where: { $0.hasPrefix("CapEff:") }),
             let bits = UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Control
 import ControlClient
+import Daemon
 import Foundation
 
 /// `martlet doctor`.
@@ -21,28 +22,43 @@ struct Doctor: AsyncParsableCommand {
     }
 
     func run() async throws {
+        // As a host does, so that the same is found.
+        Rootless.enter()
         var findings = [
             program("deno", required: true, remedy: "run `make tools`"),
-            program(
-                "bwrap",
-                required: true,
-                remedy: "Debian: apt-get install bubblewrap; or use --sandbox none"
-            ),
             program("litestream", required: false, remedy: "run `make tools`"),
             program("temporal", required: false, remedy: "run `make tools`"),
-            runtime(), privileges(),
+            runtime(),
         ]
+        findings += try await isolation()
         findings.append(await api())
         if json {
             try Terminal.json(findings)
         } else {
             for finding in findings {
-                let mark = finding.isFine ? Terminal.styled("ok  ", .green) : Terminal.styled("no  ", .red)
+                let mark =
+                    finding.isFine
+                    ? Terminal.styled("ok  ", .green)
+                    : finding.isRequired ? Terminal.styled("no  ", .red) : Terminal.styled("-   ", .yellow)
                 Terminal.print("\(mark) \(finding.id.padding(to: 12)) \(finding.message)")
             }
         }
         if findings.contains(where: { $0.isRequired && !$0.isFine }) {
             throw ExitCode(ExitStatus.failure.rawValue)
+        }
+    }
+
+    private func isolation() async throws -> [Finding] {
+        let scratch = URL.temporaryDirectory.appending(path: "martlet-doctor-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(at: scratch, withIntermediateDirectories: true)
+        // Nothing is in it when it cannot be removed.
+        defer { try? FileManager.default.removeItem(at: scratch) }
+        var network = HostConfiguration.Network()
+        if let nft = Programs.find("nft") { network.nft = nft.path }
+        if let pasta = Programs.find("pasta") { network.pasta = pasta.path }
+        let report = await IsolationReport.make(network, bwrap: Programs.find("bwrap"), scratch: scratch)
+        return report.findings.map {
+            Finding(id: $0.id, isFine: $0.isFine, isRequired: $0.isRequired, message: $0.message)
         }
     }
 
@@ -68,23 +84,6 @@ struct Doctor: AsyncParsableCommand {
             isFine: true,
             isRequired: true,
             message: home.appending(path: "Runtime").path
-        )
-    }
-
-    private func privileges() -> Finding {
-        guard geteuid() == 0 else {
-            return Finding(
-                id: "privileges",
-                isFine: false,
-                isRequired: false,
-                message: "not root: no warm workers, and limits only where control groups are delegated"
-            )
-        }
-        return Finding(
-            id: "privileges",
-            isFine: true,
-            isRequired: false,
-            message: "root: warm workers and limits"
         )
     }
 

@@ -49,6 +49,7 @@ struct RunHost: AsyncParsableCommand {
     var advertise: String?
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
     @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = Up.SandboxKind.bubblewrap
+    @OptionGroup var isolation: IsolationOptions
     @Option(
         name: .customLong("sleep-after"),
         help: "Idle time until an app sleeps, unless its settings say otherwise."
@@ -67,6 +68,7 @@ struct RunHost: AsyncParsableCommand {
     @Option(name: .customLong("log-level"), help: "How much to log.") var logLevel = Up.LogLevel.notice
 
     func run() async throws {
+        if sandbox != .none { Rootless.enter() }
         let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .notice
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
@@ -165,6 +167,7 @@ struct RunHost: AsyncParsableCommand {
             deno: deno
         )
         configuration.domain = domain
+        try isolation.apply(to: &configuration)
         switch sandbox {
         case .none: configuration.sandbox = .none
         case .bubblewrap:

@@ -47,6 +47,7 @@ struct Up: AsyncParsableCommand {
     var tlsKeys: [String] = []
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
     @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = SandboxKind.bubblewrap
+    @OptionGroup var isolation: IsolationOptions
     @Option(
         help: "Deploy this folder once the host runs; can be given several times.",
         completion: .directory
@@ -86,6 +87,7 @@ struct Up: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if sandbox != .none { Rootless.enter() }
         let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .warning
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
@@ -275,6 +277,7 @@ struct Up: AsyncParsableCommand {
         )
         configuration.tls = try tlsConfiguration()
         configuration.domain = domain
+        try isolation.apply(to: &configuration)
         switch sandbox {
         case .none: configuration.sandbox = .none
         case .bubblewrap:

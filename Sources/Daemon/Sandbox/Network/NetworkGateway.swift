@@ -104,6 +104,8 @@ package final class NetworkGateway: Sendable {
     /// Waits until there is a way out, or none is to be expected.
     package func waitForUplink(atMost time: Duration) async { _ = await uplink.isUp.wait(atMost: time) }
 
+    func isUp(atMost time: Duration) async -> Bool { await uplink.isUp.wait(atMost: time) ?? false }
+
     /// Makes the network of a worker; it may reach what is public until ``apply(_:to:onRefusal:)`` says otherwise.
     ///
     /// About 2 ms. Throws ``SystemError``.

@@ -256,9 +256,9 @@ private struct LinkAddresses: Sendable {
 }
 
 /// The user namespace of this process.
-package enum UserNamespace {
+public enum UserNamespace {
     /// Whether it is the machine's own: then root is the machine's root (user_namespaces(7)).
-    package static let isInitial: Bool = {
+    public static let isInitial: Bool = {
         let words = ControlGroupDetection.text("/proc/self/uid_map").split(whereSeparator: \.isWhitespace)
         return words.isEmpty || words.map(String.init) == ["0", "0", "4294967295"]
     }()

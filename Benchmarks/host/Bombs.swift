@@ -1,0 +1,99 @@
+import Archive
+import Control
+import Daemon
+import Foundation
+import Synchronization
+
+/// What a neighbour notices of apps that go beyond their limits.
+enum Bombs {
+    /// Paths of the attacking app (`Tests/DaemonTests/Hostile/bombs.ts`).
+    static let paths = [
+        "loop", "heap", "buffers", "wasm", "file", "files", "inodes", "threads", "forks", "log", "endless", "headers",
+    ]
+
+    /// Prints the neighbour's p99 during each bomb beside its quiet p99, measured in turn.
+    static func run(only: String?, seconds: Double) async throws {
+        try await Site.with {
+            $0.limits.diskFiles = 20_000
+        } _: { site in
+            try await site.deploy("neighbour", Site.small)
+            try await deployAttacker(site)
+            // The sandbox of each bomb is warm before it is measured; what it costs then is the bomb itself.
+            _ = await site.send("neighbour")
+            print("neighbour's answers, one after the other; quiet and with a bomb, \(seconds) s each, in turn")
+            var worst = 0.0
+            for path in paths where only == nil || path == only {
+                let name = "bomb-\(path)"
+                try await site.daemon.copyForBenchmark(ApplicationID(validating: "attacker"), name)
+                var (quiet, loud): ([Double], [Double]) = ([], [])
+                var (failed, bombs) = (0, 0)
+                for _ in 0..<2 {
+                    quiet += await measure(site, seconds, &failed)
+                    let stop = Stop()
+                    let bomber = Task.detached { await bomb(site, name, path, stop) }
+                    loud += await measure(site, seconds, &failed)
+                    stop.set()
+                    bombs += await bomber.value
+                    try await site.daemon.killWorkers(of: ApplicationID(validating: name))
+                }
+                let (before, during) = (Times(quiet), Times(loud))
+                let ratio = during.quantile(0.99) / before.quantile(0.99)
+                worst = max(worst, ratio)
+                print(
+                    String(
+                        format: "%-8@ quiet p50 %6.2f p99 %6.2f ms   bomb p50 %6.2f p99 %6.2f ms   x%.2f   failed %d, bombs %d",
+                        path as NSString,
+                        before.quantile(0.5),
+                        before.quantile(0.99),
+                        during.quantile(0.5),
+                        during.quantile(0.99),
+                        ratio,
+                        failed,
+                        bombs
+                    )
+                )
+            }
+            print(String(format: "worst ratio of p99: %.2f", worst))
+        }
+    }
+
+    private final class Stop: Sendable {
+        private let flag = Atomic(false)
+        func set() { flag.store(true, ordering: .relaxed) }
+        var isSet: Bool { flag.load(ordering: .relaxed) }
+    }
+
+    private static func measure(_ site: Site, _ seconds: Double, _ failed: inout Int) async -> [Double] {
+        let end = ContinuousClock.now + .seconds(seconds)
+        var times: [Double] = []
+        while ContinuousClock.now < end {
+            let answer = await site.send("neighbour")
+            if answer.status == 200 { times.append(answer.milliseconds) } else { failed += 1 }
+            try? await Task.sleep(for: .milliseconds(5))  // Never cancelled.
+        }
+        return times
+    }
+
+    /// Sets the bomb off again and again; the app may be answered for by the host while it recovers.
+    private static func bomb(_ site: Site, _ app: String, _ path: String, _ stop: Stop) async -> Int {
+        var count = 0
+        while !stop.isSet {
+            _ = await Client.send(host: "\(app).localhost", port: site.port, path: "/\(path)")
+            count += 1
+        }
+        return count
+    }
+
+    private static func deployAttacker(_ site: Site) async throws {
+        let source = site.folder.appending(path: "attacker")
+        let scripts = Site.root.appending(path: "Tests/DaemonTests/Hostile")
+        try FileManager.default.copyItem(at: scripts, to: source)
+        let settings = "{ \"limits\": { \"memory\": \"128MiB\", \"disk\": \"256MiB\", \"requestTimeout\": \"3s\", \"cpu\": 0.5 } }"
+        try Data(settings.utf8).write(to: source.appending(path: "martlet.json"))
+        let archive = site.folder.appending(path: "attacker.tar.gz")
+        _ = try ArchiveWriter().pack(source, to: archive)
+        _ = try await site.daemon.deploy(
+            Upload(name: ApplicationID(validating: "attacker"), archive: archive, owner: .local)
+        ) { _ in }
+    }
+}
