@@ -113,7 +113,8 @@ let daemon: [Target] = [
     .target(
         name: "Daemon",
         dependencies: [
-            "Archive", "Control", "CSandbox", "martlet-confine", "Proxy", "ProxyTLS", "Replication", "Storage", grdb, crypto,
+            "Archive", "Control", "CSandbox", "martlet-confine", "Proxy", "ProxyTLS", "Replication",
+            "Storage", grdb, crypto,
             logging,
             lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],

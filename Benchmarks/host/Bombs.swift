@@ -8,7 +8,8 @@ import Synchronization
 enum Bombs {
     /// Paths of the attacking app (`Tests/DaemonTests/Hostile/bombs.ts`).
     static let paths = [
-        "loop", "heap", "buffers", "wasm", "file", "files", "inodes", "threads", "forks", "log", "endless", "headers",
+        "loop", "heap", "buffers", "wasm", "file", "files", "inodes", "threads", "forks", "log", "endless",
+        "headers",
     ]
 
     /// Prints the neighbour's p99 during each bomb beside its quiet p99, measured in turn.
@@ -20,7 +21,9 @@ enum Bombs {
             try await deployAttacker(site)
             // The sandbox of each bomb is warm before it is measured; what it costs then is the bomb itself.
             _ = await site.send("neighbour")
-            print("neighbour's answers, one after the other; quiet and with a bomb, \(seconds) s each, in turn")
+            print(
+                "neighbour's answers, one after the other; quiet and with a bomb, \(seconds) s each, in turn"
+            )
             var worst = 0.0
             for path in paths where only == nil || path == only {
                 let name = "bomb-\(path)"
@@ -41,7 +44,8 @@ enum Bombs {
                 worst = max(worst, ratio)
                 print(
                     String(
-                        format: "%-8@ quiet p50 %6.2f p99 %6.2f ms   bomb p50 %6.2f p99 %6.2f ms   x%.2f   failed %d, bombs %d",
+                        format:
+                            "%-8@ quiet p50 %6.2f p99 %6.2f ms   bomb p50 %6.2f p99 %6.2f ms   x%.2f   failed %d, bombs %d",
                         path as NSString,
                         before.quantile(0.5),
                         before.quantile(0.99),
@@ -88,7 +92,8 @@ enum Bombs {
         let source = site.folder.appending(path: "attacker")
         let scripts = Site.root.appending(path: "Tests/DaemonTests/Hostile")
         try FileManager.default.copyItem(at: scripts, to: source)
-        let settings = "{ \"limits\": { \"memory\": \"128MiB\", \"disk\": \"256MiB\", \"requestTimeout\": \"3s\", \"cpu\": 0.5 } }"
+        let settings =
+            "{ \"limits\": { \"memory\": \"128MiB\", \"disk\": \"256MiB\", \"requestTimeout\": \"3s\", \"cpu\": 0.5 } }"
         try Data(settings.utf8).write(to: source.appending(path: "martlet.json"))
         let archive = site.folder.appending(path: "attacker.tar.gz")
         _ = try ArchiveWriter().pack(source, to: archive)

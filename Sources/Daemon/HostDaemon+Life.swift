@@ -115,7 +115,8 @@ extension HostDaemon {
         return .error(
             status: cause.status,
             code: cause.code,
-            message: "\(app) did not finish this request: \(cause.summary). `martlet logs \(app)` says more; the next request "
+            message:
+                "\(app) did not finish this request: \(cause.summary). `martlet logs \(app)` says more; the next request "
                 + "starts it again."
         )
     }

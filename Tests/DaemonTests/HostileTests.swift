@@ -18,7 +18,10 @@ import Testing
             // What an attacker leaves is no use to it in its next worker either.
             let app = try ApplicationID(validating: HostileHost.attacker)
             try await host.fixture.daemon.killWorkers(of: app)
-            for name in ["leave something in DENO_DIR for the next worker", "read the neighbour's files by symbolic link"] {
+            for name in [
+                "leave something in DENO_DIR for the next worker",
+                "read the neighbour's files by symbolic link",
+            ] {
                 #expect(try await host.attack(name) == nil, "\(name), in the next worker")
             }
         }
@@ -59,9 +62,15 @@ import Testing
                 try await host.fixture.daemon.copyForBenchmark(app, name)
                 do {
                     let answer = try await host.fixture.send("GET", "/\(bomb.path)", to: name)
-                    #expect(bomb.statuses.contains(answer.status), "\(bomb.path): \(answer.status) \(answer.body.prefix(300))")
+                    #expect(
+                        bomb.statuses.contains(answer.status),
+                        "\(bomb.path): \(answer.status) \(answer.body.prefix(300))"
+                    )
                     if let code = bomb.code {
-                        #expect(answer.body.contains("\"code\":\"\(code)\""), "\(bomb.path): \(answer.body.prefix(300))")
+                        #expect(
+                            answer.body.contains("\"code\":\"\(code)\""),
+                            "\(bomb.path): \(answer.body.prefix(300))"
+                        )
                         try await expectLog(host, name, bomb)
                     }
                     #expect(answer.headers["set-cookie"] == nil, "\(bomb.path)")

@@ -73,7 +73,11 @@ import Testing
             )
             #expect(rebinding.value == nil, "\(rebinding)")
             try await HostFixture.wait("the log tells of refused names") {
-                let records = try await fixture.daemon.logs(of: ApplicationID(validating: "probe"), since: nil, follow: false)
+                let records = try await fixture.daemon.logs(
+                    of: ApplicationID(validating: "probe"),
+                    since: nil,
+                    follow: false
+                )
                 for try await record in records where record.message.contains("10.9.9.9") { return true }
                 return false
             }

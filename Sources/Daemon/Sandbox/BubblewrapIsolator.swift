@@ -169,10 +169,14 @@ package struct BubblewrapIsolator: Isolator {
 
     private func namesOptions(hasOwnNetwork: Bool) -> [String] {
         guard hasOwnNetwork, let nameFiles else {
-            let files = ["/etc/resolv.conf", "/etc/hosts"].filter { FileManager.default.fileExists(atPath: $0) }
+            let files = ["/etc/resolv.conf", "/etc/hosts"].filter {
+                FileManager.default.fileExists(atPath: $0)
+            }
             return files.flatMap { ["--ro-bind", $0, $0] }
         }
-        return ["--ro-bind", nameFiles.resolver, "/etc/resolv.conf", "--ro-bind", nameFiles.hosts, "/etc/hosts"]
+        return [
+            "--ro-bind", nameFiles.resolver, "/etc/resolv.conf", "--ro-bind", nameFiles.hosts, "/etc/hosts",
+        ]
     }
 
     /// Everything of its own but the network, which the child enters before bubblewrap starts.

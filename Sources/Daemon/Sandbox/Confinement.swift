@@ -68,7 +68,8 @@ package struct Confinement: Sendable, Equatable {
         if hasFiles {
             words += ["--read", "/", "--execute", "/bin", "--execute", "/usr/lib", "--execute", "/lib64"]
             let folders = [
-                (layout.data as NSString).deletingLastPathComponent, layout.run, layout.cache, layout.temporary,
+                (layout.data as NSString).deletingLastPathComponent, layout.run, layout.cache,
+                layout.temporary,
                 "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom",
             ]
             for path in folders + writable { words += ["--write", path] }

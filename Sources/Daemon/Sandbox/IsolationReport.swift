@@ -21,7 +21,11 @@ public struct IsolationReport: Sendable {
     /// Tries each piece as a host would; takes about a second.
     ///
     /// `scratch`: an empty folder, which the caller removes.
-    public static func make(_ configuration: HostConfiguration.Network, bwrap: URL?, scratch: URL) async -> IsolationReport {
+    public static func make(
+        _ configuration: HostConfiguration.Network,
+        bwrap: URL?,
+        scratch: URL
+    ) async -> IsolationReport {
         var findings = [rights(), sandbox(bwrap)]
         findings += confinement()
         findings.append(await network(configuration, scratch.path(percentEncoded: false)))
@@ -52,10 +56,13 @@ public struct IsolationReport: Sendable {
                 id: "bubblewrap",
                 isFine: false,
                 isRequired: true,
-                message: "not found (Debian: apt-get install bubblewrap); --sandbox none goes on without any isolation"
+                message:
+                    "not found (Debian: apt-get install bubblewrap); --sandbox none goes on without any isolation"
             )
         }
-        let arguments = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+        let arguments = [
+            "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+        ]
         let (isFine, output) = run(
             bwrap.path(percentEncoded: false),
             arguments + ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--", "/bin/true"]
@@ -75,7 +82,8 @@ public struct IsolationReport: Sendable {
                     id: $0,
                     isFine: false,
                     isRequired: true,
-                    message: "the program martlet-confine is not beside martlet; install both from the same build"
+                    message:
+                        "the program martlet-confine is not beside martlet; install both from the same build"
                 )
             }
         }
@@ -100,7 +108,10 @@ public struct IsolationReport: Sendable {
         }
     }
 
-    private static func network(_ configuration: HostConfiguration.Network, _ scratch: String) async -> Finding {
+    private static func network(
+        _ configuration: HostConfiguration.Network,
+        _ scratch: String
+    ) async -> Finding {
         do {
             let quiet = Logger(label: "doctor") { _ in SwiftLogNoOpLogHandler() }
             let gateway = try NetworkGateway(configuration, name: scratch, scratch: scratch, logger: quiet)
@@ -118,7 +129,8 @@ public struct IsolationReport: Sendable {
                 id: "network",
                 isFine: false,
                 isRequired: true,
-                message: "\(error). It takes root or user namespaces, and nft (Debian: apt-get install nftables passt)"
+                message:
+                    "\(error). It takes root or user namespaces, and nft (Debian: apt-get install nftables passt)"
             )
         }
     }
@@ -139,7 +151,8 @@ public struct IsolationReport: Sendable {
                 id: "freezer",
                 isFine: canFreeze,
                 isRequired: false,
-                message: canFreeze ? "idle apps can be frozen" : "no freezer: idle apps are stopped, and wake more slowly"
+                message: canFreeze
+                    ? "idle apps can be frozen" : "no freezer: idle apps are stopped, and wake more slowly"
             ),
         ]
     }
@@ -160,7 +173,9 @@ public struct IsolationReport: Sendable {
         let output = ToolOutput()
         do {
             let command = ChildProcess.Command(path: program, arguments: arguments, environment: [:])
-            let child = try ChildProcess.start(command, queue: DispatchQueue(label: "doctor")) { output.take($1) }
+            let child = try ChildProcess.start(command, queue: DispatchQueue(label: "doctor")) {
+                output.take($1)
+            }
             // Milliseconds, on request of a person.
             for _ in 0..<5000 where child.end.value == nil { usleep(1000) }
             child.signal(SIGKILL)

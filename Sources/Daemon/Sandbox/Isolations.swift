@@ -8,7 +8,8 @@ package enum Isolations {
     package static func limits(_ groups: any ControlGroups) -> String? {
         let missing = groups.features.missing.filter { $0 != "freezer" }
         guard !missing.isEmpty else { return nil }
-        return "the limits of \(missing.joined(separator: ", ")) cannot be kept (control groups: \(groups.summary)); "
+        return
+            "the limits of \(missing.joined(separator: ", ")) cannot be kept (control groups: \(groups.summary)); "
             + "run as root, or let systemd delegate: systemd-run --user --scope -p Delegate=yes martlet up"
     }
 }

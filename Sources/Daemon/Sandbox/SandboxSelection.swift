@@ -82,7 +82,8 @@ struct SandboxSelection {
 
     private static func confinement(_ lacks: inout Lacks) throws -> Confinement {
         guard let program = Confinement.find() else {
-            let missing = "the program martlet-confine is not beside this one; install both from the same build"
+            let missing =
+                "the program martlet-confine is not beside this one; install both from the same build"
             try lacks.note(.files, missing)
             try lacks.note(.calls, missing)
             return .none

@@ -50,7 +50,8 @@ package enum EndCause: Sendable, Equatable {
     /// V8 ends the process with a trap and says so (`OOMErrorHandler` of V8, 14.9 in Deno 2.9).
     private static func isHeapFull(_ facts: Facts) -> Bool {
         guard case .killed? = facts.end else { return false }
-        return facts.lastOutput.contains("heap out of memory") || facts.lastOutput.contains("Fatal JavaScript out of memory")
+        return facts.lastOutput.contains("heap out of memory")
+            || facts.lastOutput.contains("Fatal JavaScript out of memory")
     }
 
     /// For programs.
@@ -99,7 +100,9 @@ package enum EndCause: Sendable, Equatable {
         }
     }
 
-    private static func bytes(_ limit: Int?) -> String { limit.map { ByteCount.format($0) } ?? "the host's memory" }
+    private static func bytes(_ limit: Int?) -> String {
+        limit.map { ByteCount.format($0) } ?? "the host's memory"
+    }
     private static func seconds(_ time: Duration) -> Int { time.milliseconds / 1000 }
 }
 

@@ -66,7 +66,11 @@ final class Instance: Sendable {
         let start = DiskUsage.measure(bounds.data, maximumFiles: bounds.disk.files * 2)
         state = Mutex(
             State(
-                disk: DiskPlan(limit: bounds.disk, start: start ?? DiskUsage(bytes: 0, files: 0), now: uptime()),
+                disk: DiskPlan(
+                    limit: bounds.disk,
+                    start: start ?? DiskUsage(bytes: 0, files: 0),
+                    now: uptime()
+                ),
                 throttled: worker.group.throttling()
             )
         )
@@ -120,7 +124,8 @@ final class Instance: Sendable {
         let isThrottled = now.waits(since: before)
         let cause: EndCause =
             isThrottled
-            ? .cpuLimit(cores: bounds.limits.cpu ?? 0, bounds.requestTimeout) : .requestTimeout(bounds.requestTimeout)
+            ? .cpuLimit(cores: bounds.limits.cpu ?? 0, bounds.requestTimeout)
+            : .requestTimeout(bounds.requestTimeout)
         kill(cause)
         return cause
     }

@@ -169,7 +169,10 @@ package final class Worker: Sendable {
                 throw SystemError(ESRCH, "find the process of worker \(id)")
             }
             if let bytes = order.fileBytes {
-                try SystemError.check(csandbox_limit_file_size(pid, UInt64(bytes)), "limit the files of worker \(id)")
+                try SystemError.check(
+                    csandbox_limit_file_size(pid, UInt64(bytes)),
+                    "limit the files of worker \(id)"
+                )
             }
             try await site.isolator.graft(order.folders, into: boot, pid: pid)
         }

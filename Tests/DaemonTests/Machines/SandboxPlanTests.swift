@@ -5,12 +5,16 @@ import Testing
 /// The pure parts of the sandbox.
 @Suite struct SandboxPlanTests {
     @Test(arguments: [
-        ("8.8.8.8", true), ("198.51.100.7", true), ("1.0.0.1", true), ("172.15.255.255", true), ("172.32.0.0", true),
-        ("100.63.255.255", true), ("100.128.0.0", true), ("0.0.0.0", false), ("10.0.0.1", false), ("100.64.0.1", false),
+        ("8.8.8.8", true), ("198.51.100.7", true), ("1.0.0.1", true), ("172.15.255.255", true),
+        ("172.32.0.0", true),
+        ("100.63.255.255", true), ("100.128.0.0", true), ("0.0.0.0", false), ("10.0.0.1", false),
+        ("100.64.0.1", false),
         ("127.0.0.1", false), ("127.255.255.254", false), ("169.254.169.254", false), ("172.16.0.1", false),
         ("172.31.255.255", false), ("192.168.1.1", false), ("198.18.0.1", false), ("224.0.0.1", false),
-        ("255.255.255.255", false), ("2606:4700::1111", true), ("::1", false), ("::", false), ("fe80::1", false),
-        ("fd00::1", false), ("ff02::1", false), ("64:ff9b::a00:1", false), ("2002:a00:1::", false), ("2001::1", false),
+        ("255.255.255.255", false), ("2606:4700::1111", true), ("::1", false), ("::", false),
+        ("fe80::1", false),
+        ("fd00::1", false), ("ff02::1", false), ("64:ff9b::a00:1", false), ("2002:a00:1::", false),
+        ("2001::1", false),
         ("::ffff:10.0.0.1", false), ("::ffff:8.8.8.8", true), ("203.0.113.9", false), ("203.0.114.1", true),
     ])
     func `addresses of the public internet are allowed and no others`(text: String, isAllowed: Bool) throws {
@@ -30,7 +34,9 @@ import Testing
     @Test func `a list of names covers names and whole domains`() {
         let policy = NamePolicy(.only(["api.example.com", "*.example.org"]))
         let allowed = ["api.example.com", "a.example.org", "b.a.example.org"]
-        let refused = ["example.com", "x.api.example.com", "example.org", "evilexample.org", "api.example.com.evil", ""]
+        let refused = [
+            "example.com", "x.api.example.com", "example.org", "evilexample.org", "api.example.com.evil", "",
+        ]
         for name in allowed { #expect(policy.allows(name), "\(name)") }
         for name in refused { #expect(!policy.allows(name), "\(name)") }
         #expect(!NamePolicy(.none).allows("example.com"))
@@ -44,12 +50,16 @@ import Testing
         isResponse: Bool = true,
         _ addresses: [[UInt8]] = []
     ) -> [UInt8] {
-        var bytes: [UInt8] = [0x12, 0x34, isResponse ? 0x81 : 0x01, isResponse ? 0x80 : 0, 0, 1, 0, UInt8(addresses.count)]
+        var bytes: [UInt8] = [
+            0x12, 0x34, isResponse ? 0x81 : 0x01, isResponse ? 0x80 : 0, 0, 1, 0, UInt8(addresses.count),
+        ]
         bytes += [0, 0, 0, 0]
         for label in name.split(separator: ".") { bytes += [UInt8(label.utf8.count)] + Array(label.utf8) }
         bytes += [0, UInt8(type >> 8), UInt8(type & 0xFF), 0, 1]
         for address in addresses {
-            bytes += [0xC0, 12, 0, address.count == 4 ? 1 : 28, 0, 1, 0, 0, 0, 60, 0, UInt8(address.count)] + address
+            bytes +=
+                [0xC0, 12, 0, address.count == 4 ? 1 : 28, 0, 1, 0, 0, 0, 60, 0, UInt8(address.count)]
+                + address
         }
         return bytes
     }
@@ -66,7 +76,9 @@ import Testing
         }
         #expect(records.map(\.address.description) == ["8.8.8.8", "1.1.1.1"])
         #expect(records.map(\.seconds) == [60, 60])
-        for addresses in [[[8, 8, 8, 8], [10, 0, 0, 1]], [[UInt8](repeating: 0, count: 15) + [1]]] as [[[UInt8]]] {
+        for addresses in [[[8, 8, 8, 8], [10, 0, 0, 1]], [[UInt8](repeating: 0, count: 15) + [1]]]
+            as [[[UInt8]]]
+        {
             let bad = try NameMessage(Self.message("example.com", 1, addresses))
             guard case .drop = filter.judge(answer: bad, to: question) else {
                 Issue.record("\(addresses) passed")
@@ -81,7 +93,9 @@ import Testing
         }
         let pointer = try NameMessage(Self.message("1.0.0.10.in-addr.arpa", 12, isResponse: false)).question
         #expect(filter.judge(pointer) == .answer(.notImplemented, reason: nil))
-        let answer = try NameMessage(NameMessage(Self.message("example.com", isResponse: false)).answer(.noSuchName))
+        let answer = try NameMessage(
+            NameMessage(Self.message("example.com", isResponse: false)).answer(.noSuchName)
+        )
         #expect(answer.isResponse && answer.code == 3 && answer.id == 0x1234)
     }
 
@@ -92,7 +106,10 @@ import Testing
         for _ in 0..<20_000 {
             var bytes = Array(whole.prefix(Int.random(in: 0...whole.count, using: &generator)))
             for _ in 0..<Int.random(in: 0...4, using: &generator) where !bytes.isEmpty {
-                bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+                bytes[Int.random(in: 0..<bytes.count, using: &generator)] = UInt8.random(
+                    in: 0...255,
+                    using: &generator
+                )
             }
             guard let message = try? NameMessage(bytes) else { continue }
             let count = (try? message.addresses())?.count ?? 0
@@ -129,7 +146,13 @@ import Testing
         let limit = DiskUsage(bytes: 100 << 20, files: 1000)
         var plan = DiskPlan(limit: limit, start: DiskUsage(bytes: 0, files: 0), now: .zero)
         /// Measures, and says whether it is too much.
-        func isOver(_ plan: inout DiskPlan, _ bytes: Int, _ files: Int, took: Duration, at now: Duration) -> Bool {
+        func isOver(
+            _ plan: inout DiskPlan,
+            _ bytes: Int,
+            _ files: Int,
+            took: Duration,
+            at now: Duration
+        ) -> Bool {
             plan.measured(DiskUsage(bytes: bytes, files: files), took: took, now: now)
         }
         #expect(plan.isDue(.zero))

@@ -68,7 +68,8 @@ struct HostileHost {
     func attack(_ name: String) async throws -> String? {
         let query = name.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? name
         let answer = try await fixture.send("POST", "/run?case=\(query)", to: Self.attacker, body: targets)
-        guard answer.status == 200, let outcome = try? JSONDecoder().decode(Outcome.self, from: Data(answer.body.utf8))
+        guard answer.status == 200,
+            let outcome = try? JSONDecoder().decode(Outcome.self, from: Data(answer.body.utf8))
         else { return "the attacker answered with \(answer.status): \(answer.body.prefix(300))" }
         return outcome.escaped
     }
@@ -76,7 +77,10 @@ struct HostileHost {
     /// Whether the neighbour answers as ever.
     func expectNeighbour(after name: String) async throws {
         let answer = try await fixture.send(to: Self.victim)
-        #expect(answer.status == 200 && answer.body == secret, "after \(name): \(answer.status) \(answer.body.prefix(200))")
+        #expect(
+            answer.status == 200 && answer.body == secret,
+            "after \(name): \(answer.status) \(answer.body.prefix(200))"
+        )
     }
 
     // MARK: - Parts
@@ -117,7 +121,10 @@ struct HostileHost {
         ]
         try compiler.run()
         compiler.waitUntilExit()
-        try #require(compiler.terminationStatus == 0, "clang with wasm-ld is needed (they are a part of Swift)")
+        try #require(
+            compiler.terminationStatus == 0,
+            "clang with wasm-ld is needed (they are a part of Swift)"
+        )
         let archive = fixture.folder.appending(path: "attacker.tar.gz")
         _ = try ArchiveWriter().pack(source, to: archive)
         return Upload(name: try ApplicationID(validating: attacker), archive: archive, owner: .local)
@@ -126,14 +133,16 @@ struct HostileHost {
     private static func socket(in state: String) -> String {
         let run = state + "/run"
         let workers = (try? FileManager.default.contentsOfDirectory(atPath: run)) ?? []
-        return workers.map { run + "/\($0)/a.sock" }.first { FileManager.default.fileExists(atPath: $0) } ?? run
+        return workers.map { run + "/\($0)/a.sock" }.first { FileManager.default.fileExists(atPath: $0) }
+            ?? run
     }
 
     /// This process and all below it.
     private static func processes() -> [Int] {
         var parents: [Int: Int] = [:]
         for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
-            guard let pid = Int(name), let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { continue }
+            guard let pid = Int(name), let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat")
+            else { continue }
             let text = String(decoding: data, as: UTF8.self)
             guard let end = text.lastIndex(of: ")") else { continue }
             let fields = text[end...].split(separator: " ")

@@ -23,7 +23,9 @@ final class TestInternet {
         "::ffff:10.9.9.9", "::ffff:169.254.169.254", "64:ff9b::a09:909", "2002:a09:909::7",
     ]
 
-    static var isPossible: Bool { geteuid() == 0 && FileManager.default.isExecutableFile(atPath: "/usr/sbin/nft") }
+    static var isPossible: Bool {
+        geteuid() == 0 && FileManager.default.isExecutableFile(atPath: "/usr/sbin/nft")
+    }
 
     /// `forwards`: whether the machine forwards packets, so that no `pasta` is needed.
     init(forwards: Bool) throws {
@@ -48,7 +50,10 @@ final class TestInternet {
         try ip("-n \(machine) -6 route add default via 2400:cb00::fe")
         if forwards {
             try run("/usr/sbin/ip", ["netns", "exec", machine, "sysctl", "-qw", "net.ipv4.ip_forward=1"])
-            try run("/usr/sbin/ip", ["netns", "exec", machine, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"])
+            try run(
+                "/usr/sbin/ip",
+                ["netns", "exec", machine, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"]
+            )
         }
         try serve(in: internet)
         try serve(in: machine)
@@ -65,7 +70,9 @@ final class TestInternet {
         let server = Process()
         server.executableURL = URL(fileURLWithPath: "/usr/sbin/ip")
         let script = HostFixture.root.appending(path: "Tests/DaemonTests/Internet/internet.py").path
-        server.arguments = ["netns", "exec", name, "python3", script, name == internet ? resolver : "127.0.0.1"]
+        server.arguments = [
+            "netns", "exec", name, "python3", script, name == internet ? resolver : "127.0.0.1",
+        ]
         let (input, output) = (Pipe(), Pipe())
         server.standardInput = input
         server.standardOutput = output

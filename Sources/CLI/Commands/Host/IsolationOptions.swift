@@ -41,7 +41,8 @@ struct IsolationOptions: ParsableArguments {
             configuration.without.insert(isolation)
         }
         try configuration.network.deny(denied)
-        configuration.network.uplink = HostConfiguration.Network.Uplink(rawValue: uplink.rawValue) ?? .automatic
+        configuration.network.uplink =
+            HostConfiguration.Network.Uplink(rawValue: uplink.rawValue) ?? .automatic
         if let nft = Programs.find("nft") { configuration.network.nft = nft.path }
         if let pasta = Programs.find("pasta") { configuration.network.pasta = pasta.path }
     }

@@ -18,7 +18,8 @@ package struct AddressRules: Sendable, Equatable {
     package func allows(_ address: IPAddress) -> Bool {
         if extra.contains(where: { $0.contains(address) }) { return false }
         if address.isIPv4 { return !Self.denied4.contains { $0.contains(address) } }
-        return Self.public6.contains { $0.contains(address) } && !Self.denied6.contains { $0.contains(address) }
+        return Self.public6.contains { $0.contains(address) }
+            && !Self.denied6.contains { $0.contains(address) }
     }
 
     private static func ranges(_ texts: [String]) -> [IPRange] { texts.compactMap(IPRange.init) }
@@ -46,7 +47,8 @@ package enum NetworkRuleset {
     ///
     /// Workers differ only in whether they are members of `limited4` and `limited6`, so that an assignment changes no
     /// rule.
-    package static func gateway(_ rules: AddressRules, _ limits: NetworkLimits, resolver: IPAddress) -> String {
+    package static func gateway(_ rules: AddressRules, _ limits: NetworkLimits, resolver: IPAddress) -> String
+    {
         let refuse = "reject with icmpx admin-prohibited"
         let extra4 = rules.extra.filter(\.base.isIPv4)
         let extra6 = rules.extra.filter { !$0.base.isIPv4 }

@@ -40,7 +40,9 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     package var description: String {
         var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         return bytes.withUnsafeBytes { bytes in
-            guard inet_ntop(isIPv4 ? AF_INET : AF_INET6, bytes.baseAddress, &buffer, socklen_t(buffer.count)) != nil
+            guard
+                inet_ntop(isIPv4 ? AF_INET : AF_INET6, bytes.baseAddress, &buffer, socklen_t(buffer.count))
+                    != nil
             else { return "?" }
             return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         }

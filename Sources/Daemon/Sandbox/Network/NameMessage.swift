@@ -84,7 +84,8 @@ package struct NameMessage: Sendable {
             at += 10
             guard at + length <= bytes.count else { throw .malformed }
             if type == RecordType.a || type == RecordType.aaaa {
-                guard length == (type == RecordType.a ? 4 : 16), let address = IPAddress(bytes: bytes[at..<at + length])
+                guard length == (type == RecordType.a ? 4 : 16),
+                    let address = IPAddress(bytes: bytes[at..<at + length])
                 else { throw .malformed }
                 found.append(Record(address: address, seconds: seconds))
             }
@@ -103,7 +104,9 @@ package struct NameMessage: Sendable {
         return answer
     }
 
-    private static func number(_ bytes: [UInt8], _ at: Int) -> UInt16 { UInt16(bytes[at]) << 8 | UInt16(bytes[at + 1]) }
+    private static func number(_ bytes: [UInt8], _ at: Int) -> UInt16 {
+        UInt16(bytes[at]) << 8 | UInt16(bytes[at + 1])
+    }
 
     private static func skipName(_ bytes: [UInt8], _ start: Int) throws(ParseError) -> Int {
         var at = start
@@ -135,9 +138,14 @@ package struct NameFilter: Sendable {
     }
 
     package func judge(_ question: NameMessage.Question) -> QuestionVerdict {
-        guard NameMessage.RecordType.answered.contains(question.type) else { return .answer(.notImplemented, reason: nil) }
+        guard NameMessage.RecordType.answered.contains(question.type) else {
+            return .answer(.notImplemented, reason: nil)
+        }
         guard policy.allows(question.name) else {
-            return .answer(.noSuchName, reason: "\(question.name) is not among the names of \"network\" in martlet.json")
+            return .answer(
+                .noSuchName,
+                reason: "\(question.name) is not among the names of \"network\" in martlet.json"
+            )
         }
         return .ask
     }

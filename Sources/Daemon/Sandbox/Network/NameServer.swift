@@ -74,7 +74,8 @@ final class NameServer: Sendable {
         let tcp = ReadSource(
             streams,
             queue: queue,
-            onReadable: { [weak self] source in if let self { self.accept(streams) } else { source.cancel() } },
+            onReadable: { [weak self] source in if let self { self.accept(streams) } else { source.cancel() }
+            },
             onEnd: { csandbox_close(streams) }
         )
         state.withLock { $0.sources = [udp, tcp] }
@@ -128,8 +129,9 @@ final class NameServer: Sendable {
                 }
             }
             guard count > 0 else { return }
+            // Nobody waits for an answer to nonsense.
             guard let worker = IPAddress(bytes: withUnsafeBytes(of: from.sin_addr) { Array($0) }),
-                let message = try? NameMessage(Array(buffer[..<count])),  // Nobody waits for an answer to nonsense.
+                let message = try? NameMessage(Array(buffer[..<count])),
                 !message.isResponse
             else { continue }
             let client = from
@@ -174,7 +176,9 @@ final class NameServer: Sendable {
                     if errno != EAGAIN { source.cancel() }
                     return
                 }
-                guard let self, let answer = try? NameMessage(Array(buffer[..<count])), answer.id == id else { return }
+                guard let self, let answer = try? NameMessage(Array(buffer[..<count])), answer.id == id else {
+                    return
+                }
                 self.send(self.filter(answer, message, worker), to: client)
                 source.cancel()
             },
@@ -214,7 +218,8 @@ final class NameServer: Sendable {
                 state.withLock { $0.streams -= 1 }
             }
             Self.limitTime(of: fd)
-            guard let bytes = Self.readMessage(fd), let message = try? NameMessage(bytes), !message.isResponse else {
+            guard let bytes = Self.readMessage(fd), let message = try? NameMessage(bytes), !message.isResponse
+            else {
                 return
             }
             var answer = message.answer(.serverFailure)
@@ -273,7 +278,9 @@ final class NameServer: Sendable {
 
     private func judge(_ message: NameMessage, _ worker: IPAddress) -> Verdict {
         // A worker without an app asks nothing.
-        guard let client = state.withLock({ $0.clients[worker] }) else { return .answer(message.answer(.refused)) }
+        guard let client = state.withLock({ $0.clients[worker] }) else {
+            return .answer(message.answer(.refused))
+        }
         switch client.filter.judge(message.question) {
         case .ask: return .ask
         case .answer(let code, let reason):
@@ -315,7 +322,8 @@ final class NameServer: Sendable {
     /// A socket that is connected to a resolver.
     private func open(_ type: __socket_type, isBlocking: Bool) -> Int32? {
         guard var resolver = resolvers.next() else { return nil }
-        let kind = Int32(type.rawValue | SOCK_CLOEXEC.rawValue) | (isBlocking ? 0 : Int32(SOCK_NONBLOCK.rawValue))
+        let kind =
+            Int32(type.rawValue | SOCK_CLOEXEC.rawValue) | (isBlocking ? 0 : Int32(SOCK_NONBLOCK.rawValue))
         let family = Int32(resolver.storage.ss_family)
         let fd = try? outside.run { () throws(SystemError) in
             try SystemError.check(socket(family, kind, 0), "make a socket")
@@ -357,7 +365,9 @@ private final class Resolvers: Sendable {
         state.withLock { state in
             let now = uptime()
             if state.readAt.map({ now - $0 > .seconds(30) }) ?? true {
-                state.addresses = (given.isEmpty ? Self.configured() : given).prefix(3).compactMap(Self.address)
+                state.addresses = (given.isEmpty ? Self.configured() : given).prefix(3).compactMap(
+                    Self.address
+                )
                 state.readAt = now
             }
             guard !state.addresses.isEmpty else { return nil }

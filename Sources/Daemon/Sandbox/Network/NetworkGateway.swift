@@ -194,7 +194,8 @@ package final class NetworkGateway: Sendable {
         to network: WorkerNetwork,
         onRefusal: @escaping @Sendable (String) -> Void
     ) throws(SystemError) {
-        names.set(policy, of: network.address4, onRefusal: onRefusal) { [weak self, weak network] address, seconds in
+        names.set(policy, of: network.address4, onRefusal: onRefusal) {
+            [weak self, weak network] address, seconds in
             guard let self, let network else { return }
             self.allow(address, for: network, seconds: seconds)
         }
@@ -220,10 +221,12 @@ package final class NetworkGateway: Sendable {
 
     /// Takes the way out down; workers' networks go with their workers.
     package func close() async {
-        guard state.withLock({ state in
-            defer { state.isClosed = true }
-            return !state.isClosed
-        }) else { return }
+        guard
+            state.withLock({ state in
+                defer { state.isClosed = true }
+                return !state.isClosed
+            })
+        else { return }
         names.close()
         await uplink.close()
         inside.end()
@@ -260,7 +263,12 @@ package final class NetworkGateway: Sendable {
         guard !state.withLock({ $0.isClosed }) else { return }
         try inside.perform { () throws(SystemError) in
             let result = csandbox_set_element(
-                Self.table, set, key, UInt32(key.count), milliseconds, isRemoved ? 1 : 0
+                Self.table,
+                set,
+                key,
+                UInt32(key.count),
+                milliseconds,
+                isRemoved ? 1 : 0
             )
             try SystemError.check(result, "change the set \(set) of the network's rules")
         }

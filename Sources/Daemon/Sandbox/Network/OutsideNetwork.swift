@@ -67,7 +67,9 @@ final class OutsideNetwork: Sendable {
             var next = first
             while let entry = next {
                 next = entry.pointee.ifa_next
-                guard let address = entry.pointee.ifa_addr, let value = IPAddress(socket: address) else { continue }
+                guard let address = entry.pointee.ifa_addr, let value = IPAddress(socket: address) else {
+                    continue
+                }
                 found.insert(value)
             }
             return found
@@ -97,7 +99,10 @@ enum NetworkTools {
     /// Loads rules into a network with `nft`.
     static func load(_ rules: String, in network: Int32, nft: String, scratch: String) throws {
         guard FileManager.default.isExecutableFile(atPath: nft) else {
-            throw SystemError(ENOENT, "run \(nft), which keeps the network's rules (Debian: apt-get install nftables)")
+            throw SystemError(
+                ENOENT,
+                "run \(nft), which keeps the network's rules (Debian: apt-get install nftables)"
+            )
         }
         let file = scratch + "/rules-\(UUID().uuidString.prefix(8)).nft"
         try StateFolder.write(Data(rules.utf8), to: file, mode: 0o600)

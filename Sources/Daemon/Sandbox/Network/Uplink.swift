@@ -101,7 +101,10 @@ final class Uplink: Sendable {
                 try connect()
                 isUp.set(true)
             } catch {
-                logger.error("the apps' way to the internet could not be made", metadata: ["error": "\(error)"])
+                logger.error(
+                    "the apps' way to the internet could not be made",
+                    metadata: ["error": "\(error)"]
+                )
                 isUp.set(false)
             }
         case .pasta: startPasta()
@@ -136,7 +139,10 @@ final class Uplink: Sendable {
         try outside.run { [insideNetwork] () throws(SystemError) in
             _ = csandbox_delete_link(name)  // Of a daemon that was killed a moment ago, if any.
             try SystemError.check(csandbox_make_pair(name, "up", insideNetwork, 1500), "make the uplink")
-            try SystemError.check(csandbox_add_address(name, AF_INET, link.host4.bytes, 30), "address the uplink")
+            try SystemError.check(
+                csandbox_add_address(name, AF_INET, link.host4.bytes, 30),
+                "address the uplink"
+            )
             if inside6 {
                 try SystemError.check(
                     csandbox_add_address(name, AF_INET6, link.host6.bytes, 126),
@@ -157,14 +163,23 @@ final class Uplink: Sendable {
         )
         try inside.perform { () throws(SystemError) in
             try SystemError.check(csandbox_raise_link("up"), "raise the uplink")
-            try SystemError.check(csandbox_add_address("up", AF_INET, link.gateway4.bytes, 30), "address the uplink")
-            try SystemError.check(csandbox_add_route("up", AF_INET, nil, 0, link.host4.bytes), "route to the outside")
+            try SystemError.check(
+                csandbox_add_address("up", AF_INET, link.gateway4.bytes, 30),
+                "address the uplink"
+            )
+            try SystemError.check(
+                csandbox_add_route("up", AF_INET, nil, 0, link.host4.bytes),
+                "route to the outside"
+            )
             guard inside6 else { return }
             try SystemError.check(
                 csandbox_add_address("up", AF_INET6, link.gateway6.bytes, 126),
                 "address the uplink"
             )
-            try SystemError.check(csandbox_add_route("up", AF_INET6, nil, 0, link.host6.bytes), "route to the outside")
+            try SystemError.check(
+                csandbox_add_route("up", AF_INET6, nil, 0, link.host6.bytes),
+                "route to the outside"
+            )
         }
     }
 
@@ -173,7 +188,9 @@ final class Uplink: Sendable {
     private func startPasta() {
         // Its own options end what it can do beside: no forwarded ports in either direction, no way to the host's loopback
         // by the gateway's address, no service on the link.
-        var arguments = ["-f", "-e", "-q", "--config-net", "-t", "none", "-u", "none", "-T", "none", "-U", "none"]
+        var arguments = [
+            "-f", "-e", "-q", "--config-net", "-t", "none", "-u", "none", "-T", "none", "-U", "none",
+        ]
         arguments += ["--no-map-gw", "--no-dhcp", "--no-ra", "--no-dhcpv6", "-I", "up"]
         if !hasIPv6 { arguments.append("-4") }
         if getuid() == 0 && UserNamespace.isInitial { arguments += ["--runas", "0"] }
