@@ -132,6 +132,15 @@ let daemon: [Target] = [
         swiftSettings: strict
     ),
     .executableTarget(
+        name: "martlet-cluster-benchmark",
+        dependencies: [
+            "Archive", "ClusterContract", "Control", "Daemon", "Storage", "StorageTestSupport", "Temporal", crypto,
+            logging, nioCore, nioHTTP1, asyncHTTPClient,
+        ],
+        path: "Benchmarks/cluster",
+        swiftSettings: strict
+    ),
+    .executableTarget(
         name: "martlet-host-benchmark",
         dependencies: ["Archive", "Control", "Daemon", "CSandbox", logging],
         path: "Benchmarks/host",

@@ -58,6 +58,9 @@ extension HostAgent: HostOrders {
         return PublishReport(generation: try await daemon.fetchPublishedRoutes())
     }
 
+    /// Takes a whole table of routes into use, unless the host has a newer one.
+    package func use(_ table: Control.RouteTable) async throws { try await daemon.publish(table) }
+
     public func status(_ order: StatusOrder) async throws -> HostReport {
         try await daemon.report(incarnation: incarnation)
     }

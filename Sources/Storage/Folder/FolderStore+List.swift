@@ -4,7 +4,7 @@ import Glibc
 extension FolderStore {
     package func list(prefix: String, after: ObjectKey?, limit: Int) async throws -> ObjectPage {
         let limit = max(1, min(limit, 1000))
-        return try await reportingFileErrors("list \(prefix)") {
+        return try await reporting("list \(prefix)") {
             try await blocking {
                 var walk = Walk(root: self.root, prefix: prefix, after: after?.path, wanted: limit + 1)
                 try walk.visit("")

@@ -37,7 +37,7 @@ package final class FolderStore: ObjectStore {
     package func put(_ key: ObjectKey, _ body: ObjectBody, if condition: WriteCondition) async throws -> ETag
     {
         let target = try path(of: key)
-        return try await reportingFileErrors("write \(key)") {
+        return try await reporting("write \(key)") {
             let partial = try await blocking { try self.makePartialFile() }
             defer { unlink(partial.path) }
             var hash = SHA256()
@@ -56,7 +56,7 @@ package final class FolderStore: ObjectStore {
 
     package func get(_ key: ObjectKey, range: Range<Int64>?) async throws -> StoredObject {
         let path = try path(of: key)
-        return try await reportingFileErrors("read \(key)") {
+        return try await reporting("read \(key)") {
             try await blocking {
                 let file = try OpenFile(path, flags: O_RDONLY)
                 let status = try file.status()
@@ -77,7 +77,7 @@ package final class FolderStore: ObjectStore {
     package func head(_ key: ObjectKey) async throws -> ObjectInfo? {
         let path = try path(of: key)
         do {
-            return try await reportingFileErrors("look at \(key)") {
+            return try await reporting("look at \(key)") {
                 try await blocking {
                     let file = try OpenFile(path, flags: O_RDONLY)
                     let status = try file.status()
@@ -109,7 +109,7 @@ package final class FolderStore: ObjectStore {
 
     package func copy(_ source: ObjectKey, to target: ObjectKey) async throws {
         let (sourcePath, targetPath) = (try path(of: source), try path(of: target))
-        try await reportingFileErrors("copy \(source) to \(target)") {
+        try await reporting("copy \(source) to \(target)") {
             try await blocking {
                 let original = try OpenFile(sourcePath, flags: O_RDONLY)
                 // Objects never change in place, so a second name is a copy; a link to a new name in the partial
@@ -240,7 +240,20 @@ package final class FolderStore: ObjectStore {
         _ subject: String,
         _ body: @escaping @Sendable () throws -> Void
     ) async throws {
-        try await reportingFileErrors("\(action) \(subject)") { try await blocking(body) }
+        try await reporting("\(action) \(subject)") { try await blocking(body) }
+    }
+
+    /// Runs `body`; what is not found while the store's own folder is gone too is no answer about an object.
+    func reporting<Result>(_ action: String, _ body: () async throws -> Result) async throws -> Result {
+        do {
+            return try await reportingFileErrors(action, body)
+        } catch let error as StorageError where error.code == .notFound {
+            var status = stat()
+            guard lstat(lockFolder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+                throw StorageError(.unavailable, "\(action): the store's folder \(root) is gone", cause: error)
+            }
+            throw error
+        }
     }
 }
 

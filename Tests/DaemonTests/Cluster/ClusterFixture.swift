@@ -148,6 +148,29 @@ final class ClusterFixture {
         for member in members { await stop(member) }
     }
 
+    // MARK: - Accidents
+
+    /// Ends a host's lease as a failover does.
+    func endLease(of member: Member) async throws -> Int {
+        let objects = try await FolderStore(root: folder.appending(path: "store").path)
+        return try #require(
+            await Lease.revoke(holder: member.id.rawValue, store: objects, clock: ContinuousClock())
+        )
+    }
+
+    /// Makes the store unreachable: there is a file where its folder was.
+    func hideStore() throws {
+        let store = folder.appending(path: "store")
+        try FileManager.default.moveItem(at: store, to: folder.appending(path: "hidden"))
+        try Data().write(to: store)
+    }
+
+    func showStore() throws {
+        let store = folder.appending(path: "store")
+        try FileManager.default.removeItem(at: store)
+        try FileManager.default.moveItem(at: folder.appending(path: "hidden"), to: store)
+    }
+
     // MARK: - Orders
 
     func nextNumber() -> Int {

@@ -28,6 +28,19 @@ final class TestWebSocket {
         return String(decoding: try read(Int(head[1] & 0x7F)), as: UTF8.self)
     }
 
+    /// Reads until the other side closes the socket, and tells with which code and words.
+    func waitForClose() throws -> (code: Int, reason: String) {
+        while true {
+            let head = try read(2)
+            let payload = try read(Int(head[1] & 0x7F))
+            guard head[0] & 0x0F == 8 else { continue }
+            guard payload.count >= 2 else { return (1005, "") }
+            return (
+                Int(payload[0]) << 8 | Int(payload[1]), String(decoding: payload.dropFirst(2), as: UTF8.self)
+            )
+        }
+    }
+
     func close() { shutdown(fd, Int32(SHUT_RDWR)) }
 
     private func write(_ bytes: [UInt8]) throws {
