@@ -25,7 +25,9 @@ struct Load {
         var host: String
         var epoch: Int
 
-        var line: String { "\(isWrite ? "W" : "R") \(due) \(nanoseconds) \(status) \(id) \(host.isEmpty ? "-" : host) \(epoch)" }
+        var line: String {
+            "\(isWrite ? "W" : "R") \(due) \(nanoseconds) \(status) \(id) \(host.isEmpty ? "-" : host) \(epoch)"
+        }
 
         init?(line: Substring) {
             let words = line.split(separator: " ")
@@ -33,11 +35,14 @@ struct Load {
                 let status = Int(words[3]), let id = Int(words[4]), let epoch = Int(words[6])
             else { return nil }
             isWrite = words[0] == "W"
-            (self.due, self.nanoseconds, self.status, self.id, self.epoch) = (due, nanoseconds, status, id, epoch)
+            (self.due, self.nanoseconds, self.status, self.id, self.epoch) = (
+                due, nanoseconds, status, id, epoch
+            )
             host = String(words[5])
         }
 
-        init(isWrite: Bool, due: UInt64, nanoseconds: UInt64, status: Int, id: Int, host: String, epoch: Int) {
+        init(isWrite: Bool, due: UInt64, nanoseconds: UInt64, status: Int, id: Int, host: String, epoch: Int)
+        {
             self.isWrite = isWrite
             self.due = due
             self.nanoseconds = nanoseconds
@@ -97,7 +102,12 @@ struct Load {
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
-    private func exchange(_ isWrite: Bool, _ id: Int, _ port: UInt16, _ connections: inout [UInt16: Int32]) -> (
+    private func exchange(
+        _ isWrite: Bool,
+        _ id: Int,
+        _ port: UInt16,
+        _ connections: inout [UInt16: Int32]
+    ) -> (
         status: Int, host: String, epoch: Int
     ) {
         let request =
@@ -105,7 +115,7 @@ struct Load {
         guard let fd = connections[port] ?? connect(port) else { return (0, "", 0) }
         connections[port] = fd
         let bytes = Array(request.utf8)
-        guard send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count, let answer = answer(fd)
+        guard send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count, let answer = answer(fd)
         else {
             close(fd)
             connections[port] = nil

@@ -19,6 +19,8 @@ final class Entry {
     var departure: Departure?
     /// Its files are gone; what is left says where its requests go, until the routes do.
     var isRemoved = false
+    /// What its data takes on the disk, as it was counted last.
+    var databaseBytes: Int?
     /// How long running requests of a worker that is retired may go on, where an order says.
     var drainLimit: Duration?
 

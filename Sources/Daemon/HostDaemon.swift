@@ -31,8 +31,14 @@ public actor HostDaemon: Service {
     /// The apps' databases beyond this host; nil for a host without a store.
     package internal(set) var databases: AppDatabases?
 
-    /// What was counted when control last asked.
-    var lastReport: (at: Uptime, counts: [ApplicationID: LoadCounts]) = (uptime(), [:])
+    /// When control last asked for the loads, and what was counted when the last sample was taken.
+    var lastReport = uptime()
+    var areRoutesKept = true
+    var lastCounts: [ApplicationID: LoadCounts] = [:]
+    lazy var statistics = StatisticsApp(logger: logger) { [weak self] in
+        guard let self else { throw CancellationError() }
+        return try await self.startStatistics()
+    }
 
     var entries: [ApplicationID: Entry]
     /// Apps that the object store knows and that have no version here yet.
@@ -48,6 +54,7 @@ public actor HostDaemon: Service {
     var spare: (files: String, worker: Worker)?
     /// Jobs that run now.
     var cronRunning: Set<CronKey> = []
+    let stopping = Once<Void>()
 
     private var nextInstance = 1
     private let lock: Int32
@@ -262,6 +269,7 @@ public actor HostDaemon: Service {
     /// Ends what runs: the ingress first lets running requests finish.
     private func shutDown() async {
         isStopping = true
+        stopping.set(())
         let deadline = configuration.timeouts.drain
         await withDiscardingTaskGroup { [proxy, tls] group in
             group.addTask { await proxy?.drain(deadline: deadline) }
@@ -279,6 +287,7 @@ public actor HostDaemon: Service {
                 }
             }
             if let (_, worker) = spare { group.addTask { await worker.destroy() } }
+            if membership != nil { group.addTask { await self.statistics.stop() } }
             group.addTask { [pool] in await pool.close() }
         }
         await closeStore(after: instances)

@@ -47,11 +47,21 @@ extension AppDatabases {
                 )
             }
             following[app] = copy
-            return try await caughtUp(copy)
+            let report = try await caughtUp(copy)
+            for (name, followed) in copy.followers {
+                try await replicator.prepareResume(followed.replica, as: try nextReplica(app, copy, name))
+            }
+            return report
         } catch {
             await abandonFollow(app)
             throw Self.shown(error, "follow the databases of \(app)")
         }
+    }
+
+    /// Where the replica of a followed database goes on when the app comes here.
+    private func nextReplica(_ app: ApplicationID, _ copy: WarmCopy, _ name: String) throws -> ReplicaLocation
+    {
+        try ReplicaLocation(app: app.rawValue, epoch: copy.epoch + 1, database: name)
     }
 
     private func caughtUp(_ copy: WarmCopy) async throws -> (databases: Int, bytes: Int) {
@@ -109,7 +119,10 @@ extension AppDatabases {
     /// Stops to follow and removes the copies.
     func abandonFollow(_ app: ApplicationID) async {
         guard let copy = following.removeValue(forKey: app) else { return }
-        for followed in copy.followers.values { await followed.follower.cancel() }
+        for (name, followed) in copy.followers {
+            await followed.follower.cancel()
+            if let next = try? nextReplica(app, copy, name) { await replicator.abandonResume(next) }
+        }
         // The next one that follows removes what is left.
         try? DatabaseFiles.removeFolder(copy.folder)
     }

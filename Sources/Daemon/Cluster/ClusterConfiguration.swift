@@ -15,6 +15,8 @@ public struct ClusterConfiguration: Sendable {
     /// How often held requests for other hosts are tried again, and newer routes are looked for.
     public var retryInterval = Duration.milliseconds(250)
     public var gossipInterval = Duration.seconds(5)
+    /// How often what the apps used is counted.
+    public var statisticsInterval = Duration.seconds(5)
 
     public init(listener: HostConfiguration.Listener, secret: ClusterSecret) {
         self.listener = listener

@@ -99,16 +99,20 @@ public final class HostAgent: Service {
             }
             group.addTask { await cancelWhenGracefulShutdown { await self.keepRegistered() } }
             _ = await group.next()
+            // Before the session ends, so that the host counts as away and not as lost.
+            await leave()
             group.cancelAll()
         }
-        await leave()
     }
 
     /// All activities; the session's own tells whether its signs of life arrived.
     private var registrations: [ActivityRegistration] {
         HostActivities.registrations(of: self).filter { $0.name != HostActivities.session.name } + [
             ActivityRegistration(HostActivities.session) { context, order in
-                let activity = self.client.activity(.token(context.info.taskToken))
+                // One that takes longer is as good as lost; the next one follows soon.
+                var client = self.client
+                client.callTimeout = .seconds(3)
+                let activity = client.activity(.token(context.info.taskToken))
                 do {
                     try await self.keepSession(order) { try await activity.heartbeat(details: [$0]) }
                 } catch {

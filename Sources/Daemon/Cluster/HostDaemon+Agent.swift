@@ -1,8 +1,6 @@
 import Control
 import Foundation
-import Proxy
 import Storage
-import Synchronization
 
 /// What the host's agent asks of it beside orders about apps.
 extension HostDaemon {
@@ -68,54 +66,4 @@ extension HostDaemon {
         try await setEnvironment(of: order.app, order.environment)
         handle(.forgive, entry)
     }
-
-    /// What the host does and has.
-    func report(incarnation: String) async throws -> HostReport {
-        guard let membership else { throw Self.notInCluster() }
-        let now = uptime()
-        let interval = now - lastReport.at
-        let metrics = Dictionary(
-            (proxy?.metrics.apps ?? []).map { ($0.name, $0) },
-            uniquingKeysWith: { first, _ in first }
-        )
-        var loads: [ApplicationLoad] = []
-        var counts: [ApplicationID: LoadCounts] = [:]
-        for (app, entry) in entries.sorted(by: { $0.key < $1.key }) where entry.departure == nil {
-            let instances = entry.awake.map { Array($0.instances.values) } ?? []
-            let count = LoadCounts(
-                requests: entry.cell.requests.load(ordering: .relaxed),
-                errors: Int(metrics[app.rawValue].map { $0.serverError + $0.noStatus } ?? 0),
-                cpuMicroseconds: 0
-            )
-            let before = lastReport.counts[app] ?? LoadCounts()
-            counts[app] = count
-            loads.append(
-                ApplicationLoad(
-                    app: app,
-                    epoch: await databases?.epoch(of: app) ?? 0,
-                    isAwake: !instances.isEmpty,
-                    requests: max(count.requests - before.requests, 0),
-                    errors: max(count.errors - before.errors, 0),
-                    cpuMicroseconds: 0,
-                    memoryBytes: instances.compactMap { $0.worker.group.memoryBytes() }.reduce(0, +),
-                    databaseBytes: Self.folderBytes(folder.data(app.rawValue))
-                )
-            )
-        }
-        lastReport = (now, counts)
-        return HostReport(
-            host: configuration.host,
-            incarnation: incarnation,
-            generation: membership.generation,
-            intervalMilliseconds: interval.milliseconds,
-            apps: loads
-        )
-    }
-}
-
-/// What is counted of an app since the host was started.
-struct LoadCounts: Sendable, Equatable {
-    var requests = 0
-    var errors = 0
-    var cpuMicroseconds = 0
 }

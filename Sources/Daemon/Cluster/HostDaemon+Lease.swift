@@ -75,17 +75,29 @@ extension HostDaemon {
     ///
     /// Others are let go. Asked before the host serves.
     func residents() async throws -> [HostRegistration.Resident] {
-        guard let databases else { return [] }
-        var residents: [HostRegistration.Resident] = []
-        for (app, entry) in entries where entry.departure == nil {
-            do {
-                residents.append(
-                    HostRegistration.Resident(app: app, epoch: try await databases.place(app).epoch)
-                )
-            } catch let error as MartletError where error.code == .ownedElsewhere {
-                lose(entry, to: (error.cause as? OrderRefusal)?.holder, because: error.message)
+        let apps = entries.filter { $0.value.departure == nil }.map(\.key)
+        return try await withThrowingTaskGroup(of: HostRegistration.Resident?.self) { group in
+            var residents: [HostRegistration.Resident] = []
+            for (index, app) in apps.enumerated() {
+                if index >= Self.lookUpsAtOnce, let resident = try await group.next() ?? nil {
+                    residents.append(resident)
+                }
+                group.addTask { try await self.resident(app) }
             }
+            for try await resident in group { if let resident { residents.append(resident) } }
+            return residents.sorted { $0.app < $1.app }
         }
-        return residents
+    }
+
+    private static let lookUpsAtOnce = 16
+
+    private func resident(_ app: ApplicationID) async throws -> HostRegistration.Resident? {
+        guard let databases, let entry = entries[app] else { return nil }
+        do {
+            return HostRegistration.Resident(app: app, epoch: try await databases.place(app).epoch)
+        } catch let error as MartletError where error.code == .ownedElsewhere {
+            lose(entry, to: (error.cause as? OrderRefusal)?.holder, because: error.message)
+            return nil
+        }
     }
 }

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import ClusterContract
 import Control
+import Dispatch
 import Foundation
 import Logging
 import NIOCore
@@ -30,8 +31,18 @@ extension HostDaemon {
         membership.group.generation = table.generation
         dropDeparted()
         retryWaiting()
+        areRoutesKept = false
+    }
+
+    /// Writes the routes in use to the disk, where that was not done yet.
+    private func keepRoutes(_ membership: ClusterMembership) async {
+        guard !areRoutesKept, let table = membership.table else { return }
+        areRoutesKept = true
+        let path = folder.routes
         do {
-            try StateFolder.write(try JSONFormat.encoder().encode(table), to: folder.routes, mode: 0o600)
+            try await onQueue(.global(qos: .utility)) {
+                try StateFolder.write(try JSONFormat.encoder().encode(table), to: path, mode: 0o600)
+            }
         } catch {
             logger.warning("the routes were not kept", metadata: ["error": "\(error)"])
         }
@@ -62,11 +73,15 @@ extension HostDaemon {
     /// What goes on beside requests while the host is in a cluster.
     func clusterLoops() async {
         guard let membership else { return }
-        await withDiscardingTaskGroup { group in
+        await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.retryLoop(membership) }
             group.addTask { await self.gossipLoop(membership) }
             group.addTask { await self.hearLoop(membership) }
             group.addTask { await self.leaseLoop(membership) }
+            group.addTask { await self.statisticsLoop(membership.configuration.statisticsInterval) }
+            // A graceful shutdown cancels nothing.
+            _ = await stopping.wait()
+            group.cancelAll()
         }
     }
 
@@ -74,6 +89,7 @@ extension HostDaemon {
         while !Task.isCancelled, !isStopping {
             do { try await Task.sleep(for: membership.configuration.retryInterval) } catch { return }
             retryWaiting()
+            await keepRoutes(membership)
         }
     }
 

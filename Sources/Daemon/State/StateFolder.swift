@@ -10,6 +10,8 @@ package import Foundation
 /// artifacts/<sha256>.tar.gz   uploads as they came
 /// versions/<sha256>/          unpacked, with their dependencies
 /// versions/<sha256>.new/      unpacked, until they are checked
+/// system/<app>/               data of apps of the host's own
+/// routes.json                 the routes of the cluster, as they were last
 /// apps/<app>/data/            the app's own files and databases
 /// apps/<app>/placement.json   under which epoch the data is this host's
 /// apps/<app>/cache/<sha256>/  compiled modules of large apps
@@ -35,6 +37,8 @@ package struct StateFolder: Sendable {
     }
 
     package var database: String { path + "/state.db" }
+    /// Data of the host's own apps.
+    package var system: String { path + "/system" }
     /// The routes of the cluster that the host had last.
     package var routes: String { path + "/routes.json" }
     package var key: String { path + "/host.key" }

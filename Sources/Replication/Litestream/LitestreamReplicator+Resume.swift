@@ -27,6 +27,33 @@ extension LitestreamReplicator {
         return resumed
     }
 
+    /// Copies ahead what ``resume(_:from:at:)`` will need of a replica that is still being written, so that little is left.
+    ///
+    /// Whoever continues `old` as `new` has all that is copied, because nothing is ever taken back of a replica; so it does
+    /// no harm if another does than this host.
+    package func prepareResume(_ old: ReplicaLocation, as new: ReplicaLocation) async throws {
+        let objects = try await objects(of: old)
+        guard let newest = objects.map(\.maxTransaction).max() else { return }
+        let (store, plan) = (store, RestorePlan(objects, upTo: newest))
+        var copied = preparedCopies[new] ?? []
+        let wanted = plan.objects.filter { !copied.contains($0.key) }
+        do {
+            try await forEachConcurrently(wanted, width: 16) { object in
+                let name = object.key.path.dropFirst(old.prefix.path.utf8.count + 1)
+                try await store.copy(object.key, to: try new.prefix.appending(String(name)))
+            }
+        } catch let error as StorageError where error.code == .notFound {
+            return  // A compaction removed a file meanwhile: then all is copied later.
+        } catch {
+            throw storeError("copy \(old) ahead as \(new)", error)
+        }
+        copied.formUnion(wanted.map(\.key))
+        preparedCopies[new] = copied
+    }
+
+    /// Forgets what was copied ahead.
+    package func abandonResume(_ new: ReplicaLocation) { preparedCopies[new] = nil }
+
     private func copyReplica(
         _ old: ReplicaLocation,
         to new: ReplicaLocation,
@@ -46,7 +73,8 @@ extension LitestreamReplicator {
             }
             // The single transaction by which Litestream knows the replica's position, where compaction left it.
             let single = objects.first { $0.level == 0 && $0.maxTransaction == transaction }
-            let wanted = Set(plan.objects + [single].compactMap { $0 })
+            let prepared = preparedCopies.removeValue(forKey: new) ?? []
+            let wanted = Set(plan.objects + [single].compactMap { $0 }).filter { !prepared.contains($0.key) }
             do {
                 let store = store
                 try await forEachConcurrently(Array(wanted), width: 16) { object in
