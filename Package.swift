@@ -134,7 +134,8 @@ let daemon: [Target] = [
     .executableTarget(
         name: "martlet-cluster-benchmark",
         dependencies: [
-            "Archive", "ClusterContract", "Control", "Daemon", "Storage", "StorageTestSupport", "Temporal", crypto,
+            "Archive", "ClusterContract", "Control", "Daemon", "Storage", "StorageTestSupport", "Temporal",
+            crypto,
             logging, nioCore, nioHTTP1, asyncHTTPClient,
         ],
         path: "Benchmarks/cluster",

@@ -97,9 +97,11 @@ final class Hosts {
         let archive = folder.appending(path: "app.tar.gz")
         _ = try ArchiveWriter().pack(source, to: archive)
         let data = try Data(contentsOf: archive)
-        let version = try VersionID(validating: SHA256.hash(data: data).map { byte in
-            (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined())
+        let version = try VersionID(
+            validating: SHA256.hash(data: data).map { byte in
+                (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }.joined()
+        )
         try await store.put(ObjectKey(ClusterNames.artifact(version)), .bytes(ByteBuffer(bytes: data)))
         return ApplicationSpecification(
             app: try ApplicationID(validating: name),
@@ -129,7 +131,12 @@ final class Hosts {
         }
     }
 
-    func adopt(_ app: ApplicationSpecification, on index: Int, epoch: Int, cause: AdoptOrder.Cause) async throws
+    func adopt(
+        _ app: ApplicationSpecification,
+        on index: Int,
+        epoch: Int,
+        cause: AdoptOrder.Cause
+    ) async throws
         -> AdoptReport
     {
         try await members[index].agent.adopt(

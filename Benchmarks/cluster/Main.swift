@@ -35,7 +35,9 @@ enum Main {
                 holds: !arguments.contains("--no-hold")
             ).run()
         default:
-            print("usage: martlet-cluster-benchmark moves [--moves N] [--megabytes N] [--rate N] [--store folder|s3] [--cold] [--no-hold]")
+            print(
+                "usage: martlet-cluster-benchmark moves [--moves N] [--megabytes N] [--rate N] [--store folder|s3] [--cold] [--no-hold]"
+            )
             exit(2)
         }
     }
@@ -94,7 +96,12 @@ struct MoveBenchmark {
         await hosts.stop()
     }
 
-    private func move(_ hosts: Hosts, _ app: ApplicationSpecification, epoch: Int, from old: Int) async throws -> Times {
+    private func move(
+        _ hosts: Hosts,
+        _ app: ApplicationSpecification,
+        epoch: Int,
+        from old: Int
+    ) async throws -> Times {
         let (source, target) = (hosts.members[old], hosts.members[1 - old])
         _ = try await target.agent.prepare(PrepareOrder(specification: app, number: hosts.nextNumber()))
         var follow: FollowReport?
@@ -143,14 +150,18 @@ struct MoveBenchmark {
             return "p50 \(quantile(0.5)) p99 \(quantile(0.99)) max \(String(format: "%.0f", last)) ms"
         }
         func parts(_ name: String, _ values: [Int]) {
-            print("  \(name.padding(toLength: 26, withPad: " ", startingAt: 0)) \(milliseconds(values.map { UInt64($0) * 1_000_000 }))")
+            print(
+                "  \(name.padding(toLength: 26, withPad: " ", startingAt: 0)) \(milliseconds(values.map { UInt64($0) * 1_000_000 }))"
+            )
         }
         print(
             "\(moves) moves, database \(megabytes) MB, \(rate) writes/s and \(rate) reads/s, store \(usesS3 ? "SeaweedFS" : "folder"), "
                 + "\(isWarm ? "warm copy" : "no warm copy"), \(holds ? "requests held" : "requests not held")"
         )
-        print("  requests \(outcomes.count), failed \(failed.count) \(Dictionary(grouping: failed, by: \.status).mapValues(\.count)), "
-            + "acknowledged rows lost \(lost.count), epochs answered by two hosts \(torn)")
+        print(
+            "  requests \(outcomes.count), failed \(failed.count) \(Dictionary(grouping: failed, by: \.status).mapValues(\.count)), "
+                + "acknowledged rows lost \(lost.count), epochs answered by two hosts \(torn)"
+        )
         print("  all requests               \(milliseconds(outcomes.map(\.nanoseconds)))")
         print("  requests held by a move    \(held.count): \(milliseconds(held.map(\.nanoseconds)))")
         parts("app out of service", times.map { Int(($0.held.upperBound - $0.held.lowerBound) / 1_000_000) })

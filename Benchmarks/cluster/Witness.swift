@@ -62,7 +62,8 @@ struct Generator {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         process.arguments = [
-            "load", "--ports", ports.map(String.init).joined(separator: ","), "--writes", "\(rate)", "--reads",
+            "load", "--ports", ports.map(String.init).joined(separator: ","), "--writes", "\(rate)",
+            "--reads",
             "\(rate)",
         ]
         let (input, output) = (Pipe(), Pipe())
@@ -74,7 +75,9 @@ struct Generator {
         // It reads until the generator has ended.
         lines = Task.detached {
             let data = (try? output.fileHandleForReading.readToEnd()) ?? Data()
-            return String(decoding: data, as: UTF8.self).split(separator: "\n").compactMap(Load.Outcome.init(line:))
+            return String(decoding: data, as: UTF8.self).split(separator: "\n").compactMap(
+                Load.Outcome.init(line:)
+            )
         }
     }
 

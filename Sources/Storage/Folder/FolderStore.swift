@@ -250,7 +250,11 @@ package final class FolderStore: ObjectStore {
         } catch let error as StorageError where error.code == .notFound {
             var status = stat()
             guard lstat(lockFolder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-                throw StorageError(.unavailable, "\(action): the store's folder \(root) is gone", cause: error)
+                throw StorageError(
+                    .unavailable,
+                    "\(action): the store's folder \(root) is gone",
+                    cause: error
+                )
             }
             throw error
         }

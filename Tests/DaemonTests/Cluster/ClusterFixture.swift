@@ -144,6 +144,14 @@ final class ClusterFixture {
         _ = await member.running.result
     }
 
+    /// Stops a host and lets everything of it go, so that it can be started again with its folder.
+    func stop(_ name: String) async throws {
+        let running = try self[name].running
+        members.removeAll { $0.id.rawValue == name }
+        running.cancel()
+        _ = await running.result
+    }
+
     private func stopAll() async {
         for member in members { await stop(member) }
     }

@@ -6,7 +6,9 @@ import Testing
 
 /// Hosts that lose their right to serve, and others that take over.
 @Suite(.serialized) struct LeaseTests {
-    @Test func `a host whose lease is revoked stops before another serves, and sends requests there`() async throws {
+    @Test func `a host whose lease is revoked stops before another serves, and sends requests there`()
+        async throws
+    {
         try await ClusterFixture.with(["a", "b"], lease: .seconds(3)) { cluster in
             let (a, b) = (try cluster["a"], try cluster["b"])
             let app = try await cluster.specification("witness", Apps.witness)
@@ -33,7 +35,9 @@ import Testing
         }
     }
 
-    @Test func `a host that reaches neither store nor control stops in time, and takes up again`() async throws {
+    @Test func `a host that reaches neither store nor control stops in time, and takes up again`()
+        async throws
+    {
         try await ClusterFixture.with(["a"], lease: .seconds(3)) { cluster in
             let a = try cluster["a"]
             let app = try await cluster.specification("witness", Apps.witness)
@@ -79,19 +83,15 @@ import Testing
         }
     }
 
-    @Test func `a host that is started again serves what is its own still, and lets go what is not`() async throws {
+    @Test func `a host that is started again serves what is its own still, and lets go what is not`()
+        async throws
+    {
         try await ClusterFixture.with(["a", "b"], lease: .seconds(3)) { cluster in
-            let (a, b) = (try cluster["a"], try cluster["b"])
+            let b = try cluster["b"]
             let mine = try await cluster.specification("mine", Apps.witness)
             let moved = try await cluster.specification("moved", Apps.witness)
-            try await cluster.adopt(mine, on: a)
-            try await cluster.adopt(moved, on: a)
-            try await cluster.publish([mine.app: a, moved.app: a])
-            for app in ["mine", "moved"] {
-                #expect(try await a.send("POST", "/?id=one", to: app).status == 200)
-            }
-            let term = try #require(await a.daemon.leaseTerm())
-            await cluster.stop(a)
+            let term = try await prepareTwo(cluster, mine, moved)
+            try await cluster.stop("a")
             try await cluster.adopt(moved, on: b, epoch: 2, cause: .failover, ended: ["a": term])
             // It finds the routes that it had, which are no longer true.
             let again = try await cluster.start("a")
@@ -104,5 +104,23 @@ import Testing
             #expect(other.body == "1")
             #expect(other.headers["served-by"] == "b")
         }
+    }
+
+    /// Places two apps on the first host and writes to both.
+    ///
+    /// - Returns: the term of the host's lease.
+    private func prepareTwo(
+        _ cluster: ClusterFixture,
+        _ mine: ApplicationSpecification,
+        _ moved: ApplicationSpecification
+    ) async throws -> Int {
+        let a = try cluster["a"]
+        try await cluster.adopt(mine, on: a)
+        try await cluster.adopt(moved, on: a)
+        try await cluster.publish([mine.app: a, moved.app: a])
+        for app in ["mine", "moved"] {
+            #expect(try await a.send("POST", "/?id=one", to: app).status == 200)
+        }
+        return try #require(await a.daemon.leaseTerm())
     }
 }

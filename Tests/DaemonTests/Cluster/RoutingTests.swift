@@ -27,7 +27,8 @@ import Testing
             #expect(answer.headers["peer-generation"] == nil)
             try await HostFixture.wait("c has the newer routes") { c.daemon.membership?.generation == newest }
             _ = try await a.agent.remove(
-                RemoveOrder(app: app.app, number: cluster.nextNumber(), keepsReplica: true))
+                RemoveOrder(app: app.app, number: cluster.nextNumber(), keepsReplica: true)
+            )
             #expect(try await c.send(to: "witness").headers["served-by"] == "b")
         }
     }
@@ -42,7 +43,8 @@ import Testing
         }
     }
 
-    @Test func `requests of an app that is on its way wait, but not too many and not too long`() async throws {
+    @Test func `requests of an app that is on its way wait, but not too many and not too long`() async throws
+    {
         try await ClusterFixture.with(["a", "b"]) {
             $0.limits.heldRequests = 3
             $0.limits.holdTime = .seconds(3)
