@@ -243,19 +243,24 @@ extension HostDaemon {
                 startMilliseconds: 0
             )
         }
-        return try await goOn(order.app)
+        return try await goOn(order.app, ended: order.endedTerms)
     }
 
     /// Takes an app's next epoch with the data that is here, or with another host's that has given it up since.
     ///
     /// When another host has the app, requests go there.
-    func goOn(_ app: ApplicationID) async throws -> AdoptReport {
+    func goOn(_ app: ApplicationID, ended: [String: Int] = [:]) async throws -> AdoptReport {
         let databases = try clusterDatabases()
         let entry = try entry(app)
         do {
             let owner = try await databases.owner(of: app)
             let isOwn = owner?.holder == configuration.host.rawValue
-            let placed = try await place(app, epoch: isOwn ? owner.map { $0.epoch + 1 } : nil, databases)
+            let placed = try await place(
+                app,
+                epoch: isOwn ? owner.map { $0.epoch + 1 } : nil,
+                ended: ended,
+                databases
+            )
             entry.departure = nil
             handle(.resume, entry)
             return AdoptReport(
