@@ -46,8 +46,12 @@ public struct ProxyConfiguration: Sendable {
     public struct Limits: Sendable {
         /// Open client connections, over all loops; more are answered with 503 and closed.
         public var connections = 20_000
-        /// The head of a request, and of an answer.
+        /// The head of a request.
         public var headBytes = 32 * 1024
+        /// The head of an answer; at most 128 KB.
+        public var answerHeadBytes = 64 * 1024
+        /// Answers of 1xx before the final one.
+        public var interimAnswers = 32
         public var targetBytes = 8 * 1024
         public var fieldCount = 100
         /// The body of a request; nil for no limit.

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHPACK
+import Proxy
 
 /// A request of HTTP/2 as the head of one in HTTP/1.1 (RFC 9113 8.3, 8.2.2).
 struct RequestText {
@@ -7,6 +8,8 @@ struct RequestText {
     let isHead: Bool
     /// The body's length is not known: it is sent in chunks.
     let isChunked: Bool
+    /// A WebSocket (RFC 8441): what follows are its bytes in both directions.
+    let isTunnel: Bool
 
     /// Nil where the request is malformed, or has a byte that could mean something else in HTTP/1.1.
     init?(_ headers: HPACKHeaders, endsStream: Bool) {
@@ -14,6 +17,7 @@ struct RequestText {
         var path: String?
         var authority: String?
         var scheme: String?
+        var protocolName: String?
         var lines = ""
         var hosts = 0
         var lengths = 0
@@ -33,6 +37,10 @@ struct RequestText {
             case ":scheme":
                 guard scheme == nil else { return nil }
                 scheme = value
+            case ":protocol":
+                guard protocolName == nil else { return nil }
+                protocolName = value
+            case "sec-websocket-key" where protocolName != nil: break
             case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
                 // Connection-specific: a request with one is malformed.
                 return nil
@@ -51,16 +59,46 @@ struct RequestText {
                 lines += "\(name): \(value)\r\n"
             }
         }
+        // An extended CONNECT asks for a WebSocket, and nothing else is tunnelled.
+        isTunnel = protocolName != nil
+        guard protocolName == nil || (protocolName == "websocket" && method == "CONNECT" && !endsStream)
+        else {
+            return nil
+        }
+        if isTunnel {
+            method = "GET"
+            lines += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: \(Self.makeKey())\r\n"
+        }
         guard let method, Self.isToken(method), method != "CONNECT", let path, Self.isTarget(path),
             scheme != nil,
-            let authority, !authority.isEmpty, hosts <= 1, lengths <= 1
+            let authority, !authority.isEmpty, hosts <= 1, lengths <= (isTunnel ? 0 : 1)
         else { return nil }
         isHead = method == "HEAD"
-        isChunked = !endsStream && lengths == 0
+        isChunked = !endsStream && lengths == 0 && !isTunnel
         var text = "\(method) \(path) HTTP/1.1\r\nHost: \(authority)\r\n" + lines
         if !cookies.isEmpty { text += "cookie: \(cookies.joined(separator: "; "))\r\n" }
         if isChunked { text += "transfer-encoding: chunked\r\n" }
         bytes = ByteBuffer(string: text + "\r\n")
+    }
+
+    /// Trailers as lines of HTTP/1.1, without those that may only stand in a head; nil where one is malformed.
+    static func trailers(_ headers: HPACKHeaders) -> String? {
+        var lines = ""
+        for (name, value, _) in headers {
+            guard isName(name), isValue(value) else { return nil }
+            if !isForbiddenInTrailer(name) { lines += "\(name): \(value)\r\n" }
+        }
+        // More than the proxy takes is left out rather than refused, as the body is whole.
+        return lines.utf8.count <= 8000 ? lines : ""
+    }
+
+    /// 16 random bytes in base64 (RFC 6455 4.1): HTTP/2 has no key, but the app expects one.
+    private static func makeKey() -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        // 21 digits are 126 bits; the last carries two bits.
+        var key = (0..<21).map { _ in alphabet[Int.random(in: 0..<64)] }
+        key.append(alphabet[Int.random(in: 0..<4) * 16])
+        return String(decoding: key, as: UTF8.self) + "=="
     }
 
     private static func isValue(_ text: String) -> Bool {

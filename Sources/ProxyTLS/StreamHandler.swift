@@ -22,6 +22,7 @@ final class StreamHandler: ChannelDuplexHandler {
     /// What is to be written once the connection to the proxy is there.
     private var pending: ByteBuffer?
     private var isChunked = false
+    private var isTunnel = false
     private var hasEnded = false
     private var hasAnswered = false
     private var waitsToRead = false
@@ -73,9 +74,10 @@ final class StreamHandler: ChannelDuplexHandler {
 
     private func takeHeaders(_ context: ChannelHandlerContext, _ frame: HTTP2Frame.FramePayload.Headers) {
         guard pending == nil, backend == nil, !hasEnded else {
-            // Trailers: the body ends; what they say is not passed on.
-            if frame.endStream { endBody() }
-            return
+            guard frame.endStream, let trailers = RequestText.trailers(frame.headers) else {
+                return reset(context, .protocolError)
+            }
+            return endBody(trailers: trailers)
         }
         guard !isRefused else {
             hasEnded = true
@@ -84,8 +86,9 @@ final class StreamHandler: ChannelDuplexHandler {
         guard let request = RequestText(frame.headers, endsStream: frame.endStream) else {
             return reset(context, .protocolError)
         }
-        reader = AnswerReader(isHead: request.isHead)
+        reader = AnswerReader(isHead: request.isHead, asksForUpgrade: request.isTunnel)
         isChunked = request.isChunked
+        isTunnel = request.isTunnel
         hasEnded = frame.endStream
         pending = request.bytes
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -111,10 +114,12 @@ final class StreamHandler: ChannelDuplexHandler {
         if frame.endStream { endBody() }
     }
 
-    private func endBody() {
+    private func endBody(trailers: String = "") {
         guard !hasEnded else { return }
         hasEnded = true
-        if isChunked { write(ByteBuffer(string: "0\r\n\r\n")) }
+        if isChunked { write(ByteBuffer(string: "0\r\n\(trailers)\r\n")) }
+        // The client's end of a tunnel is passed on; the other direction goes on.
+        if isTunnel { backend?.close(mode: .output, promise: nil) }
     }
 
     private func write(_ bytes: ByteBuffer) {
@@ -137,6 +142,7 @@ final class StreamHandler: ChannelDuplexHandler {
         self.backend = backend
         if let pending { backend.writeAndFlush(NIOAny(pending), promise: nil) }
         pending = nil
+        if isTunnel && hasEnded { backend.close(mode: .output, promise: nil) }
         resume()
     }
 
@@ -177,14 +183,21 @@ final class StreamHandler: ChannelDuplexHandler {
         switch event {
         case .head(let status, let fields, _):
             var headers = HPACKHeaders()
-            headers.add(name: ":status", value: String(status))
-            for field in fields { headers.add(name: field.name, value: field.value) }
+            // RFC 8441 5: a WebSocket is answered with 200, and has no key to accept.
+            let isOpened = isTunnel && status == 101
+            headers.add(name: ":status", value: isOpened ? "200" : String(status))
+            for field in fields where !isOpened || field.name != "sec-websocket-accept" {
+                headers.add(name: field.name, value: field.value)
+            }
             context.write(wrapOutboundOut(.headers(.init(headers: headers))), promise: nil)
         case .data(let bytes):
             context.write(
                 wrapOutboundOut(.data(.init(data: .byteBuffer(ByteBuffer(bytes: bytes))))),
                 promise: nil
             )
+        case .end(let trailers) where !trailers.isEmpty:
+            let headers = HPACKHeaders(trailers.map { ($0.name, $0.value) })
+            context.write(wrapOutboundOut(.headers(.init(headers: headers, endStream: true))), promise: nil)
         case .end:
             context.write(
                 wrapOutboundOut(.data(.init(data: .byteBuffer(ByteBuffer()), endStream: true))),

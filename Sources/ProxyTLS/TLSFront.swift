@@ -178,6 +178,7 @@ public final class TLSFront: Sendable {
         var connection = NIOHTTP2Handler.ConnectionConfiguration()
         connection.initialSettings = [
             HTTP2Setting(parameter: .maxConcurrentStreams, value: configuration.concurrentStreams),
+            HTTP2Setting(parameter: .enableConnectProtocol, value: 1),
             HTTP2Setting(parameter: .maxHeaderListSize, value: 32 * 1024),
             HTTP2Setting(parameter: .initialWindowSize, value: 256 * 1024),
         ]

@@ -88,6 +88,13 @@ struct TLSFixture {
         ).output
     }
 
+    /// As `run`, on a thread of its own: a long wait keeps no task from running.
+    static func runAside(_ arguments: [String]) async throws -> (status: Int32, output: String) {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result { try run(arguments) }) }
+        }
+    }
+
     static func run(_ arguments: String...) throws -> (status: Int32, output: String) { try run(arguments) }
 
     static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
@@ -147,31 +154,68 @@ final class EchoUpstream: Sendable {
             }
             let head = String(decoding: buffer[..<end.upperBound], as: UTF8.self)
             buffer = Data(buffer[end.upperBound...])
-            guard let count = takeBody(head.lowercased(), &buffer, connection) else { return }
+            var raw = Data()
+            guard let count = takeBody(head.lowercased(), &buffer, &raw, connection) else { return }
             let path = head.split(separator: " ")[1]
+            if head.lowercased().contains("upgrade: websocket") {
+                return tunnel(connection, early: buffer)
+            }
+            if path == "/trailers" {
+                let answer =
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42 \r\n\r\n"
+                do { try connection.write(contentsOf: Data(answer.utf8)) } catch { return }
+                continue
+            }
             let body =
                 path.hasPrefix("/bytes/")
                 ? Data(repeating: 120, count: Int(path.dropFirst(7)) ?? 0)
-                : Data("\(head)body: \(count)\n".utf8)
+                : path == "/raw" ? raw : Data("\(head)body: \(count)\n".utf8)
             var answer = Data("HTTP/1.1 200 OK\r\ncontent-length: \(body.count)\r\n\r\n".utf8)
             if !head.hasPrefix("HEAD") { answer += body }
             do { try connection.write(contentsOf: answer) } catch { return }
         }
     }
 
-    private static func takeBody(_ head: String, _ buffer: inout Data, _ connection: FileHandle) -> Int? {
+    private static func takeBody(
+        _ head: String,
+        _ buffer: inout Data,
+        _ raw: inout Data,
+        _ connection: FileHandle
+    )
+        -> Int?
+    {
         var wanted = 0
         if let range = head.range(of: "content-length: ") {
             wanted = Int(head[range.upperBound...].prefix { $0.isNumber }) ?? 0
         }
         let isChunked = head.contains("transfer-encoding: chunked")
-        while buffer.count < wanted || (isChunked && buffer.range(of: Data("0\r\n\r\n".utf8)) == nil) {
+        while buffer.count < wanted || (isChunked && !isWhole(buffer)) {
             let more = connection.availableData
             if more.isEmpty { return nil }
             buffer.append(more)
         }
         let taken = isChunked ? buffer.count : wanted
+        raw = buffer.prefix(taken)
         buffer = Data(buffer.dropFirst(taken))
         return taken
+    }
+
+    /// Whether a chunked body is at its end, with or without trailers.
+    private static func isWhole(_ body: Data) -> Bool {
+        guard body.suffix(4) == Data("\r\n\r\n".utf8) else { return false }
+        return body.prefix(3) == Data("0\r\n".utf8)
+            || body.suffix(8200).range(of: Data("\r\n0\r\n".utf8)) != nil
+    }
+
+    /// Says 101, and back whatever comes.
+    private static func tunnel(_ connection: FileHandle, early: Data) {
+        let answer =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            + "Sec-WebSocket-Accept: x\r\n\r\n"
+        var data = Data(answer.utf8) + early
+        while !data.isEmpty {
+            do { try connection.write(contentsOf: data) } catch { return }
+            data = connection.availableData
+        }
     }
 }

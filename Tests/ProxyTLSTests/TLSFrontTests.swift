@@ -83,6 +83,23 @@ struct TLSFrontTests {
         }
     }
 
+    @Test func `a client that is strict about HTTP/2 finds every rule kept`() async throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent()
+        let python =
+            ProcessInfo.processInfo.environment["MARTLET_TOOLS"].map { URL(filePath: $0) }
+            ?? root.deletingLastPathComponent().deletingLastPathComponent().appending(path: ".tools")
+        let program = python.appending(path: "test/bin/python").path
+        try #require(FileManager.default.isExecutableFile(atPath: program), "run `make test-tools` first")
+        try await TLSFixture.with { fixture in
+            let result = try await TLSFixture.runAside([
+                program, root.appending(path: "Python/strict.py").path, "\(fixture.port)",
+                fixture.folder.appending(path: "a.test.pem").path,
+            ])
+            #expect(result.status == 0, "\(result.output)")
+            #expect(result.output.components(separatedBy: ": passed").count == 6, "\(result.output)")
+        }
+    }
+
     @Test func `certificates are read again without a restart, and bad ones change nothing`() async throws {
         try await TLSFixture.with { fixture in
             let before = try fixture.curl("a.test/x", "--http2")

@@ -3,23 +3,30 @@ import CProxy
 /// Reads the answers of a proxy's connection, for a front end that speaks another protocol to clients.
 package struct AnswerReader {
     package enum Event {
-        /// A head; `isFinal` is false for 1xx.
+        /// A head; `isFinal` is false for 1xx, but for a 101 that was asked for.
         case head(status: Int, fields: [(name: String, value: String)], isFinal: Bool)
         /// Bytes of the body without its coding; valid during the call alone.
         case data(UnsafeBufferPointer<UInt8>)
-        case end
+        /// The end, with the trailers that there were, their names in lower case.
+        case end(trailers: [(name: String, value: String)])
     }
 
     /// The bytes are not an answer that this proxy could have sent.
     package struct Malformed: Error {}
 
     private let isHead: Bool
+    private let asksForUpgrade: Bool
+    /// Trailers, as they came.
+    private var trailers: [UInt8] = []
     private let table = FieldTable(capacity: 1000)
     private var pending: [UInt8] = []
     private var body: BodyFraming?
     package private(set) var isComplete = false
 
-    package init(isHead: Bool) { self.isHead = isHead }
+    package init(isHead: Bool, asksForUpgrade: Bool = false) {
+        self.isHead = isHead
+        self.asksForUpgrade = asksForUpgrade
+    }
 
     /// Takes bytes in any division.
     ///
@@ -38,9 +45,10 @@ package struct AnswerReader {
             case .complete: break
             }
             pending.removeFirst(head.length)
-            emit(.head(status: head.status, fields: fields, isFinal: head.status >= 200))
-            guard head.status >= 200 else { continue }
-            let framing = BodyFraming(answer: head, toHead: isHead)
+            let isTunnel = asksForUpgrade && head.status == 101
+            emit(.head(status: head.status, fields: fields, isFinal: head.status >= 200 || isTunnel))
+            guard head.status >= 200 || isTunnel else { continue }
+            let framing = isTunnel ? .untilClose : BodyFraming(answer: head, toHead: isHead)
             body = framing
             if framing.isComplete { return finish(emit) }
         }
@@ -89,7 +97,12 @@ package struct AnswerReader {
             let data = MutableBytes.allocate(capacity: max(bytes.count, 1))
             defer { data.deallocate() }
             var produced = 0
-            _ = framing.decode(base, bytes.count, into: data, &produced)
+            var index = framing.decodeData(base, bytes.count, into: data, &produced)
+            while index < bytes.count && framing.chunks.isInTrailers {
+                trailers.append(base[index])
+                var none = 0
+                index += framing.decode(base + index, 1, into: data + produced, &none)
+            }
             if framing.refusal != nil { throw Malformed() }
             if produced > 0 { emit(.data(UnsafeBufferPointer(start: data, count: produced))) }
         } else {
@@ -101,7 +114,18 @@ package struct AnswerReader {
 
     private mutating func finish(_ emit: (Event) -> Void) {
         isComplete = true
-        emit(.end)
+        emit(.end(trailers: readTrailers()))
+    }
+
+    /// The scanner has found them well-formed.
+    private func readTrailers() -> [(name: String, value: String)] {
+        String(decoding: trailers, as: UTF8.self).split(separator: "\r\n").compactMap { line in
+            guard let colon = line.firstIndex(of: ":") else { return nil }
+            var value = line[line.index(after: colon)...]
+            while value.first == " " || value.first == "\t" { value.removeFirst() }
+            while value.last == " " || value.last == "\t" { value.removeLast() }
+            return (line[..<colon].lowercased(), String(value))
+        }
     }
 }
 

@@ -76,6 +76,16 @@ struct BodyFraming: Equatable {
         return taken
     }
 
+    /// As `decode`, but leaves the trailers.
+    mutating func decodeData(
+        _ bytes: Bytes,
+        _ count: Int,
+        into output: MutableBytes,
+        _ produced: inout Int
+    ) -> Int {
+        chunks.decodeData(bytes, count, into: output, &produced)
+    }
+
     /// The end of the connection: whether that ends the body as it should.
     mutating func end() -> Bool {
         if kind == .untilClose { isComplete = true }

@@ -47,6 +47,13 @@ struct ChunkScanner: Equatable {
     private var name = FieldName()
 
     var isDone: Bool { state == .done }
+    /// The data has ended; trailers follow, or the end.
+    var isInTrailers: Bool {
+        switch state {
+        case .trailerStart, .trailerName, .trailerValue, .trailerLF, .endLF: true
+        default: false
+        }
+    }
     var isRefused: Bool { state.rawValue >= State.malformed.rawValue }
     var refusal: Refusal? {
         switch state {
@@ -63,6 +70,22 @@ struct ChunkScanner: Equatable {
         var index = 0
         while index < count && state.rawValue < State.done.rawValue {
             _ = nextData(bytes, count, &index)
+        }
+        return index
+    }
+
+    /// As `decode`, but only as far as the data goes: the trailers are left.
+    mutating func decodeData(
+        _ bytes: Bytes,
+        _ count: Int,
+        into output: MutableBytes,
+        _ produced: inout Int
+    ) -> Int {
+        var index = 0
+        while index < count && state.rawValue < State.done.rawValue && !isInTrailers {
+            let length = nextData(bytes, count, &index)
+            (output + produced).update(from: bytes + (index - length), count: length)
+            produced += length
         }
         return index
     }
@@ -167,6 +190,13 @@ struct ChunkScanner: Equatable {
     }
 
     private mutating func refuse() { state = .malformed }
+}
+
+/// Whether a header may not stand in a trailer; the name is in lower case.
+package func isForbiddenInTrailer(_ name: String) -> Bool {
+    var packed = FieldName()
+    for byte in name.utf8 { packed.append(byte) }
+    return packed.isForbiddenInTrailer
 }
 
 /// A short header name, packed, to be compared whole without an allocation.

@@ -36,6 +36,8 @@ final class Exchange {
     /// Bytes that the current window of the body's time-out has seen.
     var windowBytes = 0
     var discardedBytes = 0
+    /// 1xx answers that the upstream has sent.
+    var interimAnswers = 0
     var isTunnel = false
     var clientEnded = false
     var upstreamEnded = false
@@ -107,6 +109,7 @@ final class Exchange {
         halfClosedUntil = .max
         windowBytes = 0
         discardedBytes = 0
+        interimAnswers = 0
         outcome = nil
     }
 

@@ -49,7 +49,7 @@ extension Loop {
             let bytes = UnsafePointer(input + start)
             let count = total - start
             var answer = AnswerHead()
-            let maximum = max(settings.head.headBytes, 64 * 1024)
+            let maximum = settings.answerHeadBytes
             let result = answer.scan(bytes, count, table: answerTable, maximumBytes: maximum)
             switch result {
             case .incomplete:
@@ -77,6 +77,10 @@ extension Loop {
             switch exchange.machine.answerHead(answer) {
             case .fail(let failure): return fail(front, exchange, failure)
             case .inform(let isForwarded):
+                exchange.interimAnswers += 1
+                guard exchange.interimAnswers <= settings.limits.interimAnswers else {
+                    return fail(front, exchange, .malformedAnswer)
+                }
                 if isForwarded {
                     var writer = ByteWriter(output)
                     HeadWriter.writeAnswer(

@@ -62,6 +62,7 @@ extension Loop {
             readBack(back)
             return false
         }
+        if !back.output.isEmpty { setDeadline(front, after: settings.sendTime) }
         return back.output.isEmpty
     }
 
@@ -74,7 +75,8 @@ extension Loop {
         }
         exchange.bytesOut &+= count
         front.deadline = nowMilliseconds &+ settings.tunnelIdleTime
-        if !send(front, input, count) { clientLeft(front) }
+        guard send(front, input, count) else { return clientLeft(front) }
+        if !front.output.isEmpty { setDeadline(front, after: settings.sendTime) }
     }
 
     /// The client's end is passed on once everything before it has been.

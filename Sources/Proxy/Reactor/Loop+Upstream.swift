@@ -149,7 +149,10 @@ extension Loop {
             flush(back)
             if back.output.isEmpty { unwatchOutput(back) }
             if back.output.isEmpty, let exchange = back.exchange, let front = exchange.front {
-                if exchange.machine.answer == .tunnel { passOnEnd(exchange) }
+                if exchange.machine.answer == .tunnel {
+                    if front.output.isEmpty { setDeadline(front, after: settings.tunnelIdleTime) }
+                    passOnEnd(exchange)
+                }
                 readFront(front)
                 if back.phase == .closed { return }
             }

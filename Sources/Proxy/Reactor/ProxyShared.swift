@@ -39,6 +39,7 @@ final class ProxyShared: Sendable {
 struct LoopSettings: Sendable {
     let limits: ProxyConfiguration.Limits
     let head: HeadLimits
+    let answerHeadBytes: Int
     let headTime: UInt64
     let idleTime: UInt64
     let bodyTime: UInt64
@@ -58,6 +59,7 @@ struct LoopSettings: Sendable {
             targetBytes: min(limits.targetBytes, 64 * 1024),
             fieldCount: min(max(limits.fieldCount, 1), 1000)
         )
+        answerHeadBytes = min(max(limits.answerHeadBytes, 1024), 128 * 1024)
         let times = configuration.timeouts
         headTime = times.head.wholeMilliseconds
         idleTime = times.idle.wholeMilliseconds
