@@ -146,7 +146,8 @@ def trailers():
 
 
 def websockets():
-    client = Client()
+    # h2 does not know the extended CONNECT in all its versions.
+    client = Client(validates=False)
     while not client.streams:
         client.receive()
     while h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL not in client.h2.remote_settings:
