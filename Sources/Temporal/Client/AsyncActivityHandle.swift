@@ -17,92 +17,31 @@ public struct AsyncActivityHandle: Sendable {
 
     /// Finishes the activity with a result.
     public func complete(_ result: some Encodable & Sendable) async throws {
-        let payloads = try await client.converter.encode([client.converter.payloads.encode(result)])
-        switch reference {
-        case .token(let token):
-            let request = APIRespondActivityTaskCompletedRequest.with {
-                $0.namespace = client.namespace
-                $0.taskToken = token
-                $0.result = APIPayloads(payloads)
-                $0.identity = client.connection.identity
-            }
-            let _: APIRespondActivityTaskCompletedResponse = try await call(
-                "RespondActivityTaskCompleted",
-                request
-            )
-        case .id(let workflowID, let runID, let activityID):
-            let request = APIRespondActivityTaskCompletedByIdRequest.with {
-                $0.namespace = client.namespace
-                $0.workflowID = workflowID
-                $0.runID = runID ?? ""
-                $0.activityID = activityID
-                $0.result = APIPayloads(payloads)
-                $0.identity = client.connection.identity
-            }
-            let _: APIRespondActivityTaskCompletedByIdResponse = try await call(
-                "RespondActivityTaskCompletedById",
-                request
-            )
-        }
+        let result = APIPayloads(
+            try await client.converter.encode([client.converter.payloads.encode(result)])
+        )
+        _ = try await send(
+            APIRespondActivityTaskCompletedRequest.with { $0.result = result },
+            APIRespondActivityTaskCompletedByIdRequest.with { $0.result = result }
+        )
     }
 
     /// Fails the activity; the workflow's retry policy decides what follows.
     public func fail(_ error: any Error) async throws {
         let failure = try await client.converter.failure(of: error)
-        switch reference {
-        case .token(let token):
-            let request = APIRespondActivityTaskFailedRequest.with {
-                $0.namespace = client.namespace
-                $0.taskToken = token
-                $0.failure = failure
-                $0.identity = client.connection.identity
-            }
-            let _: APIRespondActivityTaskFailedResponse = try await call("RespondActivityTaskFailed", request)
-        case .id(let workflowID, let runID, let activityID):
-            let request = APIRespondActivityTaskFailedByIdRequest.with {
-                $0.namespace = client.namespace
-                $0.workflowID = workflowID
-                $0.runID = runID ?? ""
-                $0.activityID = activityID
-                $0.failure = failure
-                $0.identity = client.connection.identity
-            }
-            let _: APIRespondActivityTaskFailedByIdResponse = try await call(
-                "RespondActivityTaskFailedById",
-                request
-            )
-        }
+        _ = try await send(
+            APIRespondActivityTaskFailedRequest.with { $0.failure = failure },
+            APIRespondActivityTaskFailedByIdRequest.with { $0.failure = failure }
+        )
     }
 
     /// Says that the activity ended because its cancellation was asked for.
     public func reportCancellation(details: [any Encodable & Sendable] = []) async throws {
-        let details = try await client.converter.encode(client.converter.payloads.encode(all: details))
-        switch reference {
-        case .token(let token):
-            let request = APIRespondActivityTaskCanceledRequest.with {
-                $0.namespace = client.namespace
-                $0.taskToken = token
-                if !details.isEmpty { $0.details = APIPayloads(details) }
-                $0.identity = client.connection.identity
-            }
-            let _: APIRespondActivityTaskCanceledResponse = try await call(
-                "RespondActivityTaskCanceled",
-                request
-            )
-        case .id(let workflowID, let runID, let activityID):
-            let request = APIRespondActivityTaskCanceledByIdRequest.with {
-                $0.namespace = client.namespace
-                $0.workflowID = workflowID
-                $0.runID = runID ?? ""
-                $0.activityID = activityID
-                if !details.isEmpty { $0.details = APIPayloads(details) }
-                $0.identity = client.connection.identity
-            }
-            let _: APIRespondActivityTaskCanceledByIdResponse = try await call(
-                "RespondActivityTaskCanceledById",
-                request
-            )
-        }
+        let details = try await encode(details)
+        _ = try await send(
+            APIRespondActivityTaskCanceledRequest.with { if let details { $0.details = details } },
+            APIRespondActivityTaskCanceledByIdRequest.with { if let details { $0.details = details } }
+        )
     }
 
     /// Says that the activity is alive.
@@ -110,42 +49,38 @@ public struct AsyncActivityHandle: Sendable {
     /// - Returns: whether its cancellation was asked for.
     @discardableResult
     public func heartbeat(details: [any Encodable & Sendable] = []) async throws -> Bool {
-        let details = try await client.converter.encode(client.converter.payloads.encode(all: details))
-        switch reference {
-        case .token(let token):
-            let request = APIRecordActivityTaskHeartbeatRequest.with {
-                $0.namespace = client.namespace
-                $0.taskToken = token
-                if !details.isEmpty { $0.details = APIPayloads(details) }
-                $0.identity = client.connection.identity
-            }
-            let response: APIRecordActivityTaskHeartbeatResponse = try await call(
-                "RecordActivityTaskHeartbeat",
-                request
-            )
-            return response.cancelRequested
-        case .id(let workflowID, let runID, let activityID):
-            let request = APIRecordActivityTaskHeartbeatByIdRequest.with {
-                $0.namespace = client.namespace
-                $0.workflowID = workflowID
-                $0.runID = runID ?? ""
-                $0.activityID = activityID
-                if !details.isEmpty { $0.details = APIPayloads(details) }
-                $0.identity = client.connection.identity
-            }
-            let response: APIRecordActivityTaskHeartbeatByIdResponse = try await call(
-                "RecordActivityTaskHeartbeatById",
-                request
-            )
-            return response.cancelRequested
-        }
+        let details = try await encode(details)
+        let (answer, otherAnswer) = try await send(
+            APIRecordActivityTaskHeartbeatRequest.with { if let details { $0.details = details } },
+            APIRecordActivityTaskHeartbeatByIdRequest.with { if let details { $0.details = details } }
+        )
+        return answer?.cancelRequested ?? otherAnswer?.cancelRequested ?? false
     }
 
-    private func call<Request: Message & Sendable, Response: Message & Sendable>(
-        _ method: String,
-        _ request: Request
-    ) async throws -> Response {
-        try await client.connection.call(method, request, timeout: client.callTimeout)
+    private func encode(_ details: [any Encodable & Sendable]) async throws -> APIPayloads? {
+        let payloads = try await client.converter.encode(client.converter.payloads.encode(all: details))
+        return payloads.isEmpty ? nil : APIPayloads(payloads)
+    }
+
+    /// Sends the one of two requests that fits the reference.
+    private func send<ByToken: RequestByToken, ByID: RequestByID>(
+        _ byToken: ByToken,
+        _ byID: ByID
+    ) async throws -> (ByToken.Answer?, ByID.Answer?) {
+        switch reference {
+        case .token(let token):
+            var request = byToken
+            request.taskToken = token
+            request.identity = client.connection.identity
+            return (try await client.connection.call(request, timeout: client.callTimeout), nil)
+        case .id(let workflowID, let runID, let activityID):
+            var request = byID
+            request.workflowID = workflowID
+            request.runID = runID ?? ""
+            request.activityID = activityID
+            request.identity = client.connection.identity
+            return (nil, try await client.connection.call(request, timeout: client.callTimeout))
+        }
     }
 }
 
@@ -155,3 +90,25 @@ extension TemporalClient {
         AsyncActivityHandle(client: self, reference: reference)
     }
 }
+
+/// What a worker, or somebody in its place, says of an activity that it was handed.
+protocol RequestByToken: ServiceRequest {
+    var taskToken: Data { get set }
+    var identity: String { get set }
+}
+
+private protocol RequestByID: ServiceRequest {
+    var workflowID: String { get set }
+    var runID: String { get set }
+    var activityID: String { get set }
+    var identity: String { get set }
+}
+
+extension APIRespondActivityTaskCompletedRequest: RequestByToken {}
+extension APIRespondActivityTaskFailedRequest: RequestByToken {}
+extension APIRespondActivityTaskCanceledRequest: RequestByToken {}
+extension APIRecordActivityTaskHeartbeatRequest: RequestByToken {}
+extension APIRespondActivityTaskCompletedByIdRequest: RequestByID {}
+extension APIRespondActivityTaskFailedByIdRequest: RequestByID {}
+extension APIRespondActivityTaskCanceledByIdRequest: RequestByID {}
+extension APIRecordActivityTaskHeartbeatByIdRequest: RequestByID {}

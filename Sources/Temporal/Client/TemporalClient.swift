@@ -83,7 +83,7 @@ public struct TemporalClient: Sendable {
     ) async throws -> WorkflowHandle<Output> {
         let response: APIStartWorkflowExecutionResponse = try await traced("StartWorkflow", name) {
             let request = try await startRequest(name, input, options)
-            return try await call("StartWorkflowExecution", request, workflowID: options.id)
+            return try await call(request, workflowID: options.id)
         }
         return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
     }
@@ -139,34 +139,15 @@ public struct TemporalClient: Sendable {
             "SignalWithStartWorkflow",
             name
         ) {
-            let start = try await startRequest(name, input, options)
-            let request = APISignalWithStartWorkflowExecutionRequest.with {
-                $0.namespace = start.namespace
-                $0.workflowID = start.workflowID
-                $0.workflowType = start.workflowType
-                $0.taskQueue = start.taskQueue
-                $0.identity = start.identity
-                $0.requestID = start.requestID
-                $0.signalName = signal
-                if start.hasInput { $0.input = start.input }
-                if !signalInput.isEmpty { $0.signalInput = APIPayloads(signalInput) }
-                if start.hasWorkflowExecutionTimeout {
-                    $0.workflowExecutionTimeout = start.workflowExecutionTimeout
-                }
-                if start.hasWorkflowRunTimeout { $0.workflowRunTimeout = start.workflowRunTimeout }
-                if start.hasWorkflowTaskTimeout { $0.workflowTaskTimeout = start.workflowTaskTimeout }
-                $0.workflowIDReusePolicy = start.workflowIDReusePolicy
-                $0.workflowIDConflictPolicy = start.workflowIDConflictPolicy
-                if start.hasRetryPolicy { $0.retryPolicy = start.retryPolicy }
-                $0.cronSchedule = start.cronSchedule
-                if start.hasMemo { $0.memo = start.memo }
-                if start.hasSearchAttributes { $0.searchAttributes = start.searchAttributes }
-                if start.hasWorkflowStartDelay { $0.workflowStartDelay = start.workflowStartDelay }
-                if start.hasUserMetadata { $0.userMetadata = start.userMetadata }
-                if start.hasPriority { $0.priority = start.priority }
-                if start.hasHeader { $0.header = start.header }
-            }
-            return try await call("SignalWithStartWorkflowExecution", request, workflowID: options.id)
+            var request = APISignalWithStartWorkflowExecutionRequest()
+            try await fill(&request, name, input, options)
+            request.identity = connection.identity
+            request.requestID = options.requestID ?? UUID().uuidString
+            request.workflowIDConflictPolicy = options.conflictPolicy
+            if let delay = options.startDelay { request.workflowStartDelay = .init(rounding: delay) }
+            request.signalName = signal
+            if !signalInput.isEmpty { request.signalInput = APIPayloads(signalInput) }
+            return try await call(request, workflowID: options.id)
         }
         return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
     }
@@ -199,15 +180,11 @@ public struct TemporalClient: Sendable {
     public func list(_ query: String = "", pageSize: Int = 100) -> PagedSequence<WorkflowInfo> {
         PagedSequence { [self] token in
             let request = APIListWorkflowExecutionsRequest.with {
-                $0.namespace = namespace
                 $0.pageSize = Int32(clamping: pageSize)
                 $0.query = query
                 $0.nextPageToken = token
             }
-            let response: APIListWorkflowExecutionsResponse = try await call(
-                "ListWorkflowExecutions",
-                request
-            )
+            let response = try await call(request)
             var workflows: [WorkflowInfo] = []
             for execution in response.executions {
                 workflows.append(try await WorkflowInfo(execution, converter: converter))
@@ -219,64 +196,23 @@ public struct TemporalClient: Sendable {
     /// How many workflows a query finds.
     public func count(_ query: String = "") async throws -> Int {
         let request = APICountWorkflowExecutionsRequest.with {
-            $0.namespace = namespace
             $0.query = query
         }
-        let response: APICountWorkflowExecutionsResponse = try await call("CountWorkflowExecutions", request)
+        let response = try await call(request)
         return Int(response.count)
     }
 
     // MARK: Requests
 
-    func startRequest(
-        _ name: String,
-        _ input: [APIPayload],
-        _ options: StartWorkflowOptions
-    ) async throws -> APIStartWorkflowExecutionRequest {
-        let input = try await converter.encode(input)
-        let memo = try await converter.encode(options.memo.fields)
-        let metadata = try await options.userMetadata(by: converter)
-        return .with {
-            $0.namespace = namespace
-            $0.workflowID = options.id
-            $0.workflowType.name = name
-            $0.taskQueue.name = options.taskQueue
-            if !input.isEmpty { $0.input = APIPayloads(input) }
-            if let timeout = options.executionTimeout {
-                $0.workflowExecutionTimeout = .init(rounding: timeout)
-            }
-            if let timeout = options.runTimeout { $0.workflowRunTimeout = .init(rounding: timeout) }
-            if let timeout = options.taskTimeout { $0.workflowTaskTimeout = .init(rounding: timeout) }
-            $0.identity = connection.identity
-            $0.requestID = options.requestID ?? UUID().uuidString
-            if let policy = options.idReusePolicy {
-                $0.workflowIDReusePolicy = APIWorkflowIdReusePolicy(rawValue: policy.rawValue) ?? .unspecified
-            }
-            if let policy = options.idConflictPolicy {
-                $0.workflowIDConflictPolicy =
-                    APIWorkflowIdConflictPolicy(rawValue: policy.rawValue) ?? .unspecified
-            }
-            if let policy = options.retryPolicy { $0.retryPolicy = policy.message }
-            $0.cronSchedule = options.cronSchedule ?? ""
-            if !memo.isEmpty { $0.memo.fields = memo }
-            if !options.searchAttributes.isEmpty { $0.searchAttributes = options.searchAttributes.message }
-            if let delay = options.startDelay { $0.workflowStartDelay = .init(rounding: delay) }
-            if let metadata { $0.userMetadata = metadata }
-            if let priority = options.priority { $0.priority.priorityKey = Int32(clamping: priority) }
-            if let header = TraceHeader.current() { $0.header = header }
-        }
-    }
-
     /// Makes a call and tells its error in the client's terms.
-    func call<Request: Message & Sendable, Response: Message & Sendable>(
-        _ method: String,
+    func call<Request: ServiceRequest>(
         _ request: Request,
         workflowID: String = "",
         timeout: Duration? = nil,
         retry: CallRetry = .standard
-    ) async throws -> Response {
+    ) async throws -> Request.Answer {
         do {
-            return try await connection.call(method, request, timeout: timeout ?? callTimeout, retry: retry)
+            return try await connection.call(request, timeout: timeout ?? callTimeout, retry: retry)
         } catch let error as RPCError {
             throw clientError(error, workflowID: workflowID)
         }

@@ -111,7 +111,6 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
         let input = try await client.converter.encode(payloads)
         let _: APISignalWorkflowExecutionResponse = try await client.traced("SignalWorkflow", name) {
             let request = APISignalWorkflowExecutionRequest.with {
-                $0.namespace = client.namespace
                 $0.workflowExecution = execution
                 $0.signalName = name
                 if !input.isEmpty { $0.input = APIPayloads(input) }
@@ -119,7 +118,7 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
                 $0.requestID = UUID().uuidString
                 if let header = TraceHeader.current() { $0.header = header }
             }
-            return try await client.call("SignalWorkflowExecution", request, workflowID: workflowID)
+            return try await client.call(request, workflowID: workflowID)
         }
     }
 
@@ -163,19 +162,13 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
         do {
             let response: APIQueryWorkflowResponse = try await client.traced("QueryWorkflow", name) {
                 let request = APIQueryWorkflowRequest.with {
-                    $0.namespace = client.namespace
                     $0.execution = execution
                     $0.query.queryType = name
                     if !input.isEmpty { $0.query.queryArgs = APIPayloads(input) }
                     $0.queryRejectCondition = APIQueryRejectCondition(rawValue: rejects.rawValue) ?? .none
                     if let header = TraceHeader.current() { $0.query.header = header }
                 }
-                return try await client.call(
-                    "QueryWorkflow",
-                    request,
-                    workflowID: workflowID,
-                    retry: .longPoll
-                )
+                return try await client.call(request, workflowID: workflowID, retry: .longPoll)
             }
             if response.hasQueryRejected {
                 throw QueryRejectedError(
@@ -205,36 +198,26 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
     /// Asks the workflow to end; it decides how.
     public func cancel(reason: String = "") async throws {
         let request = APIRequestCancelWorkflowExecutionRequest.with {
-            $0.namespace = client.namespace
             $0.workflowExecution = execution
             $0.identity = client.connection.identity
             $0.requestID = UUID().uuidString
             $0.firstExecutionRunID = firstRunID ?? ""
             $0.reason = reason
         }
-        let _: APIRequestCancelWorkflowExecutionResponse = try await client.call(
-            "RequestCancelWorkflowExecution",
-            request,
-            workflowID: workflowID
-        )
+        _ = try await client.call(request, workflowID: workflowID)
     }
 
     /// Ends the workflow without asking it.
     public func terminate(reason: String = "", details: [any Encodable & Sendable] = []) async throws {
         let details = try await client.converter.encode(client.converter.payloads.encode(all: details))
         let request = APITerminateWorkflowExecutionRequest.with {
-            $0.namespace = client.namespace
             $0.workflowExecution = execution
             $0.reason = reason
             if !details.isEmpty { $0.details = APIPayloads(details) }
             $0.identity = client.connection.identity
             $0.firstExecutionRunID = firstRunID ?? ""
         }
-        let _: APITerminateWorkflowExecutionResponse = try await client.call(
-            "TerminateWorkflowExecution",
-            request,
-            workflowID: workflowID
-        )
+        _ = try await client.call(request, workflowID: workflowID)
     }
 
     // MARK: Look
@@ -242,14 +225,9 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
     /// What the server knows of the workflow at this moment.
     public func describe() async throws -> WorkflowDescription {
         let request = APIDescribeWorkflowExecutionRequest.with {
-            $0.namespace = client.namespace
             $0.execution = execution
         }
-        let response: APIDescribeWorkflowExecutionResponse = try await client.call(
-            "DescribeWorkflowExecution",
-            request,
-            workflowID: workflowID
-        )
+        let response = try await client.call(request, workflowID: workflowID)
         return try await WorkflowDescription(response, converter: client.converter)
     }
 
@@ -272,7 +250,6 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
     ) -> PagedSequence<APIHistoryEvent> {
         PagedSequence { [self] token in
             let request = APIGetWorkflowExecutionHistoryRequest.with {
-                $0.namespace = client.namespace
                 $0.execution.workflowID = workflowID
                 $0.execution.runID = runID
                 $0.nextPageToken = token
@@ -282,8 +259,7 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
             }
             while true {
                 do {
-                    let response: APIGetWorkflowExecutionHistoryResponse = try await client.call(
-                        "GetWorkflowExecutionHistory",
+                    let response = try await client.call(
                         request,
                         workflowID: workflowID,
                         timeout: waitsForMore ? TemporalClient.longPollTimeout : nil,

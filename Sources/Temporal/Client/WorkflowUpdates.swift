@@ -91,13 +91,7 @@ extension WorkflowHandle {
             request.firstExecutionRunID = firstRunID ?? ""
             let sent = request
             let response = try await client.untilAccepted(sent, within: timeout) { wait in
-                try await client.call(
-                    "UpdateWorkflowExecution",
-                    sent,
-                    workflowID: workflowID,
-                    timeout: wait,
-                    retry: .longPoll
-                )
+                try await client.call(sent, workflowID: workflowID, timeout: wait, retry: .longPoll)
             }
             return client.handle(of: sent, response)
         }
@@ -127,7 +121,6 @@ public struct UpdateHandle<Answer: Decodable & Sendable>: Sendable {
         var outcome = outcome
         while outcome == nil {
             let request = APIPollWorkflowExecutionUpdateRequest.with {
-                $0.namespace = client.namespace
                 $0.updateRef.workflowExecution.workflowID = workflowID
                 $0.updateRef.workflowExecution.runID = runID ?? ""
                 $0.updateRef.updateID = id
@@ -135,8 +128,7 @@ public struct UpdateHandle<Answer: Decodable & Sendable>: Sendable {
                 $0.waitPolicy.lifecycleStage = .completed
             }
             do {
-                let response: APIPollWorkflowExecutionUpdateResponse = try await client.call(
-                    "PollWorkflowExecutionUpdate",
+                let response = try await client.call(
                     request,
                     workflowID: workflowID,
                     timeout: TemporalClient.longPollTimeout,
@@ -248,17 +240,11 @@ extension TemporalClient {
                 stage: stage
             )
             let request = APIExecuteMultiOperationRequest.with {
-                $0.namespace = namespace
                 $0.operations = [.with { $0.startWorkflow = start }, .with { $0.updateWorkflow = update }]
             }
             let response = try await untilAccepted(update, within: timeout) { wait in
                 do {
-                    let response: APIExecuteMultiOperationResponse = try await connection.call(
-                        "ExecuteMultiOperation",
-                        request,
-                        timeout: wait,
-                        retry: .longPoll
-                    )
+                    let response = try await connection.call(request, timeout: wait, retry: .longPoll)
                     return response.responses.last?.updateWorkflow ?? APIUpdateWorkflowExecutionResponse()
                 } catch let error as RPCError {
                     throw clientError(Self.firstFailure(in: error), workflowID: startOptions.id)
@@ -318,7 +304,6 @@ extension TemporalClient {
     ) async throws -> APIUpdateWorkflowExecutionRequest {
         let input = try await converter.encode(payloads)
         return .with {
-            $0.namespace = namespace
             $0.workflowExecution.workflowID = workflowID
             $0.waitPolicy.lifecycleStage =
                 APIUpdateWorkflowExecutionLifecycleStage(rawValue: stage.rawValue) ?? .accepted

@@ -4,37 +4,17 @@ import TemporalAPI
 
 extension Schedule {
     func message(for client: TemporalClient) async throws -> APISchedule {
-        let start = try await client.startRequest(action.workflow, action.arguments, action.options)
-        let spec = spec.message
-        let policy = policy
-        let state = APIScheduleState.with {
-            $0.notes = note
-            $0.paused = isPaused
-            $0.limitedActions = remainingActions != nil
-            $0.remainingActions = Int64(remainingActions ?? 0)
-        }
-        return .with {
-            $0.spec = spec
-            $0.state = state
-            $0.policies = policy.message
-            $0.action.startWorkflow = .with {
-                $0.workflowID = start.workflowID
-                $0.workflowType = start.workflowType
-                $0.taskQueue = start.taskQueue
-                if start.hasInput { $0.input = start.input }
-                if start.hasWorkflowExecutionTimeout {
-                    $0.workflowExecutionTimeout = start.workflowExecutionTimeout
-                }
-                if start.hasWorkflowRunTimeout { $0.workflowRunTimeout = start.workflowRunTimeout }
-                if start.hasWorkflowTaskTimeout { $0.workflowTaskTimeout = start.workflowTaskTimeout }
-                if start.hasRetryPolicy { $0.retryPolicy = start.retryPolicy }
-                if start.hasMemo { $0.memo = start.memo }
-                if start.hasSearchAttributes { $0.searchAttributes = start.searchAttributes }
-                if start.hasHeader { $0.header = start.header }
-                if start.hasUserMetadata { $0.userMetadata = start.userMetadata }
-                if start.hasPriority { $0.priority = start.priority }
-            }
-        }
+        var message = APISchedule()
+        message.spec = spec.message
+        message.policies = policy.message
+        message.state.notes = note
+        message.state.paused = isPaused
+        message.state.limitedActions = remainingActions != nil
+        message.state.remainingActions = Int64(remainingActions ?? 0)
+        var start = APINewWorkflowExecutionInfo()
+        try await client.fill(&start, action.workflow, action.arguments, action.options)
+        message.action.startWorkflow = start
+        return message
     }
 
     init(_ message: APISchedule, converter: DataConverter) async throws {

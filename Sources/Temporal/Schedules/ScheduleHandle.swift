@@ -11,10 +11,9 @@ public struct ScheduleHandle: Sendable {
     /// The schedule, and what it has done so far.
     public func describe() async throws -> ScheduleDescription {
         let request = APIDescribeScheduleRequest.with {
-            $0.namespace = client.namespace
             $0.scheduleID = id
         }
-        let response: APIDescribeScheduleResponse = try await call("DescribeSchedule", request)
+        let response = try await call(request)
         return try await ScheduleDescription(response, converter: client.converter)
     }
 
@@ -27,14 +26,13 @@ public struct ScheduleHandle: Sendable {
         try change(&schedule)
         let message = try await schedule.message(for: client)
         let request = APIUpdateScheduleRequest.with {
-            $0.namespace = client.namespace
             $0.scheduleID = id
             $0.schedule = message
             $0.conflictToken = current.response.conflictToken
             $0.identity = client.connection.identity
             $0.requestID = UUID().uuidString
         }
-        let _: APIUpdateScheduleResponse = try await call("UpdateSchedule", request)
+        _ = try await call(request)
     }
 
     /// Does the action now.
@@ -63,32 +61,28 @@ public struct ScheduleHandle: Sendable {
     /// Deletes the schedule; workflows that it has started go on.
     public func delete() async throws {
         let request = APIDeleteScheduleRequest.with {
-            $0.namespace = client.namespace
             $0.scheduleID = id
             $0.identity = client.connection.identity
         }
-        let _: APIDeleteScheduleResponse = try await call("DeleteSchedule", request)
+        _ = try await call(request)
     }
 
     private func patch(_ change: (inout APISchedulePatch) -> Void) async throws {
         let patch = APISchedulePatch.with(change)
         let request = APIPatchScheduleRequest.with {
-            $0.namespace = client.namespace
             $0.scheduleID = id
             $0.patch = patch
             $0.identity = client.connection.identity
             $0.requestID = UUID().uuidString
         }
-        let _: APIPatchScheduleResponse = try await call("PatchSchedule", request)
+        _ = try await call(request)
     }
 
-    private func call<Request: Message & Sendable, Response: Message & Sendable>(
-        _ method: String,
-        _ request: Request
-    ) async throws -> Response {
-        do {
-            return try await client.connection.call(method, request, timeout: client.callTimeout)
-        } catch let error as RPCError where error.code == .notFound {
+    private func call<Request: ServiceRequest>(_ request: Request) async throws -> Request.Answer {
+        do { return try await client.connection.call(request, timeout: client.callTimeout) } catch let error
+            as RPCError
+            where error.code == .notFound
+        {
             throw ScheduleNotFoundError(id: id, message: error.message)
         }
     }
@@ -150,7 +144,6 @@ extension TemporalClient {
         let message = try await schedule.message(for: self)
         let memo = try await converter.encode(memo.fields)
         let request = APICreateScheduleRequest.with {
-            $0.namespace = namespace
             $0.scheduleID = id
             $0.schedule = message
             if triggersImmediately {
@@ -162,11 +155,7 @@ extension TemporalClient {
             if !searchAttributes.isEmpty { $0.searchAttributes = searchAttributes.message }
         }
         do {
-            let _: APICreateScheduleResponse = try await connection.call(
-                "CreateSchedule",
-                request,
-                timeout: callTimeout
-            )
+            _ = try await connection.call(request, timeout: callTimeout)
         } catch let error as RPCError where error.code == .alreadyExists {
             throw ScheduleAlreadyExistsError(id: id)
         }
@@ -180,12 +169,11 @@ extension TemporalClient {
     public func listSchedules(_ query: String = "", pageSize: Int = 100) -> PagedSequence<String> {
         PagedSequence { [self] token in
             let request = APIListSchedulesRequest.with {
-                $0.namespace = namespace
                 $0.maximumPageSize = Int32(clamping: pageSize)
                 $0.nextPageToken = token
                 $0.query = query
             }
-            let response: APIListSchedulesResponse = try await call("ListSchedules", request)
+            let response = try await call(request)
             return (response.schedules.map(\.scheduleID), response.nextPageToken)
         }
     }

@@ -122,15 +122,11 @@ final class ActivityTaskHandler: Sendable {
         do {
             let encoded = try await environment.converter.encode(details)
             let request = APIRecordActivityTaskHeartbeatRequest.with {
-                $0.namespace = connection.namespace
                 $0.identity = identity
                 $0.taskToken = token
                 if !encoded.isEmpty { $0.details = APIPayloads(encoded) }
             }
-            let response: APIRecordActivityTaskHeartbeatResponse = try await connection.call(
-                "RecordActivityTaskHeartbeat",
-                request
-            )
+            let response = try await connection.call(request)
             if response.cancelRequested { state.cancel(.requested) }
             if response.activityPaused { state.cancel(.paused) }
             if response.activityReset { state.cancel(.reset) }
@@ -169,44 +165,37 @@ final class ActivityTaskHandler: Sendable {
     private func report(_ outcome: Outcome, of task: APIPollActivityTaskQueueResponse) async throws {
         switch outcome {
         case .completed(let payloads):
-            let request = APIRespondActivityTaskCompletedRequest.with {
-                $0.namespace = connection.namespace
-                $0.identity = identity
-                $0.taskToken = task.taskToken
-                $0.result = APIPayloads(payloads)
-            }
-            let _: APIRespondActivityTaskCompletedResponse = try await connection.call(
-                "RespondActivityTaskCompleted",
-                request,
-                timeout: .seconds(60)
+            try await report(
+                APIRespondActivityTaskCompletedRequest.with { $0.result = APIPayloads(payloads) },
+                of: task
             )
         case .failed(let failure, let lastHeartbeat):
-            let request = APIRespondActivityTaskFailedRequest.with {
-                $0.namespace = connection.namespace
-                $0.identity = identity
-                $0.taskToken = task.taskToken
-                $0.failure = failure
-                if let lastHeartbeat { $0.lastHeartbeatDetails = APIPayloads(lastHeartbeat) }
-            }
-            let _: APIRespondActivityTaskFailedResponse = try await connection.call(
-                "RespondActivityTaskFailed",
-                request,
-                timeout: .seconds(60)
+            try await report(
+                APIRespondActivityTaskFailedRequest.with {
+                    $0.failure = failure
+                    if let lastHeartbeat { $0.lastHeartbeatDetails = APIPayloads(lastHeartbeat) }
+                },
+                of: task
             )
         case .canceled(let details):
-            let request = APIRespondActivityTaskCanceledRequest.with {
-                $0.namespace = connection.namespace
-                $0.identity = identity
-                $0.taskToken = task.taskToken
-                if !details.isEmpty { $0.details = APIPayloads(details) }
-            }
-            let _: APIRespondActivityTaskCanceledResponse = try await connection.call(
-                "RespondActivityTaskCanceled",
-                request,
-                timeout: .seconds(60)
+            try await report(
+                APIRespondActivityTaskCanceledRequest.with {
+                    if !details.isEmpty { $0.details = APIPayloads(details) }
+                },
+                of: task
             )
         case .silent: return
         }
+    }
+
+    private func report(
+        _ request: some RequestByToken,
+        of task: APIPollActivityTaskQueueResponse
+    ) async throws {
+        var request = request
+        request.taskToken = task.taskToken
+        request.identity = identity
+        _ = try await connection.call(request, timeout: .seconds(60))
     }
 
     private func describe(_ task: APIPollActivityTaskQueueResponse) -> Logger.Metadata {

@@ -172,7 +172,6 @@ public final class Worker: Service, Sendable {
     private func sayGoodbye() async {
         guard let workflows, workflows.isSticky else { return }
         let request = APIShutdownWorkerRequest.with {
-            $0.namespace = connection.namespace
             $0.stickyTaskQueue = stickyQueue
             $0.identity = identity
             $0.reason = "the worker stops"
@@ -180,7 +179,6 @@ public final class Worker: Service, Sendable {
         // Also when this task was cancelled; short, and only to save others a wait.
         await Task {
             let _: APIShutdownWorkerResponse? = try? await self.connection.call(
-                "ShutdownWorker",
                 request,
                 timeout: .seconds(2),
                 retry: .none
@@ -222,17 +220,11 @@ public final class Worker: Service, Sendable {
 
     private func pollWorkflows(_ queue: APITaskQueue) async {
         let request = APIPollWorkflowTaskQueueRequest.with {
-            $0.namespace = connection.namespace
             $0.identity = identity
             $0.taskQueue = queue
         }
         await pollLoop("workflow", slots: workflowSlots) {
-            let task: APIPollWorkflowTaskQueueResponse = try await self.connection.call(
-                "PollWorkflowTaskQueue",
-                request,
-                timeout: .seconds(70),
-                retry: .none
-            )
+            let task = try await self.connection.call(request, timeout: .seconds(70), retry: .none)
             guard !task.taskToken.isEmpty else { return false }
             self.feed.yield(.workflow(task))
             return true
@@ -241,7 +233,6 @@ public final class Worker: Service, Sendable {
 
     private func pollActivities(_ limiter: RateLimiter?) async {
         let request = APIPollActivityTaskQueueRequest.with {
-            $0.namespace = connection.namespace
             $0.identity = identity
             $0.taskQueue = queue
             if let limit = options.taskQueueActivitiesPerSecond {
@@ -249,12 +240,7 @@ public final class Worker: Service, Sendable {
             }
         }
         await pollLoop("activity", slots: activitySlots) {
-            let task: APIPollActivityTaskQueueResponse = try await self.connection.call(
-                "PollActivityTaskQueue",
-                request,
-                timeout: .seconds(70),
-                retry: .none
-            )
+            let task = try await self.connection.call(request, timeout: .seconds(70), retry: .none)
             guard !task.taskToken.isEmpty else { return false }
             // A task that the server has handed out is run at once when the worker stops.
             try? await limiter?.wait()

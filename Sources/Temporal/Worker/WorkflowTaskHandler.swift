@@ -151,14 +151,10 @@ final class WorkflowTaskHandler: Sendable {
         _ token: inout Data
     ) async throws -> [APIHistoryEvent] {
         let request = APIGetWorkflowExecutionHistoryRequest.with {
-            $0.namespace = connection.namespace
             $0.execution = task.workflowExecution
             $0.nextPageToken = token
         }
-        let response: APIGetWorkflowExecutionHistoryResponse = try await connection.call(
-            "GetWorkflowExecutionHistory",
-            request
-        )
+        let response = try await connection.call(request)
         token = response.nextPageToken
         return response.history.events
     }
@@ -198,7 +194,6 @@ final class WorkflowTaskHandler: Sendable {
         var results: [String: APIWorkflowQueryResult] = [:]
         for (id, query) in task.queries { results[id] = try await result(of: query, run) }
         let request = APIRespondWorkflowTaskCompletedRequest.with {
-            $0.namespace = connection.namespace
             $0.identity = identity
             $0.taskToken = task.taskToken
             $0.commands = commands
@@ -217,10 +212,7 @@ final class WorkflowTaskHandler: Sendable {
                 }
             }
         }
-        let response: APIRespondWorkflowTaskCompletedResponse = try await connection.call(
-            "RespondWorkflowTaskCompleted",
-            request
-        )
+        let response = try await connection.call(request)
         run.resetHistory(to: response.resetHistoryEventID)
         eagerTasks = response.activityTasks
         if run.isComplete { metrics.workflowEnded(run.registration.name, with: commands.last) }
@@ -263,17 +255,13 @@ final class WorkflowTaskHandler: Sendable {
     private func answerQuery(_ task: APIPollWorkflowTaskQueueResponse, _ run: WorkflowRun) async throws {
         let result = try await result(of: task.query, run)
         let request = APIRespondQueryTaskCompletedRequest.with {
-            $0.namespace = connection.namespace
             $0.taskToken = task.taskToken
             $0.completedType = result.resultType
             $0.queryResult = result.answer
             $0.errorMessage = result.errorMessage
             if result.hasFailure { $0.failure = result.failure }
         }
-        let _: APIRespondQueryTaskCompletedResponse = try await connection.call(
-            "RespondQueryTaskCompleted",
-            request
-        )
+        _ = try await connection.call(request)
     }
 
     // MARK: Failures
@@ -293,32 +281,24 @@ final class WorkflowTaskHandler: Sendable {
             let failure = try await environment.converter.failure(of: error)
             if task.hasQuery {
                 let request = APIRespondQueryTaskCompletedRequest.with {
-                    $0.namespace = connection.namespace
                     $0.taskToken = task.taskToken
                     $0.completedType = .failed
                     $0.errorMessage = failure.message
                     $0.failure = failure
                 }
-                let _: APIRespondQueryTaskCompletedResponse = try await connection.call(
-                    "RespondQueryTaskCompleted",
-                    request
-                )
+                _ = try await connection.call(request)
                 return
             }
             // Later attempts time out instead, so that the server waits longer and longer between them.
             guard task.attempt <= 1 else { return }
             let request = APIRespondWorkflowTaskFailedRequest.with {
-                $0.namespace = connection.namespace
                 $0.identity = identity
                 $0.taskToken = task.taskToken
                 $0.cause =
                     error is NondeterminismError ? .nonDeterministicError : .workflowWorkerUnhandledFailure
                 $0.failure = failure
             }
-            let _: APIRespondWorkflowTaskFailedResponse = try await connection.call(
-                "RespondWorkflowTaskFailed",
-                request
-            )
+            _ = try await connection.call(request)
         } catch {
             logger.warning("the server was not told of a failed task", metadata: ["error": "\(error)"])
         }

@@ -45,8 +45,7 @@ extension WorkflowContext {
         var attempt = 1
         var originalSchedule: Date?
         while true {
-            if run.isEvicted { await run.restAfterEviction() }
-            try run.check("localActivity")
+            try await run.enter("localActivity")
             let operation = run.machine.scheduleLocalActivity(
                 type: activity.name,
                 input: payloads,
@@ -72,8 +71,7 @@ extension WorkflowContext {
         _ input: [APIPayload],
         _ options: ActivityOptions
     ) async throws -> APIPayloads {
-        if run.isEvicted { await run.restAfterEviction() }
-        try run.check("activity \(name)")
+        try await run.enter("activity \(name)")
         let attributes = APIScheduleActivityTaskCommandAttributes.with {
             $0.activityType.name = name
             $0.activityID = options.activityID ?? ""

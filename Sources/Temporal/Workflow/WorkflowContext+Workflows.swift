@@ -30,8 +30,7 @@ extension WorkflowContext {
         options: ChildWorkflowOptions = ChildWorkflowOptions(),
         as type: Output.Type = Output.self
     ) async throws -> ChildWorkflowHandle<Output> {
-        if run.isEvicted { await run.restAfterEviction() }
-        try run.check("child workflow \(name)")
+        try await run.enter("child workflow \(name)")
         let input = try run.environment.converter.payloads.encode(
             all: arguments.filter { !($0 is Nothing) }
         )
@@ -72,8 +71,7 @@ extension WorkflowContext {
         to workflow: APIWorkflowExecution,
         isChild: Bool
     ) async throws {
-        if run.isEvicted { await run.restAfterEviction() }
-        try run.check("signal \(signal.name)")
+        try await run.enter("signal \(signal.name)")
         let payloads = try run.environment.converter.payloads.encode(argument: input)
         let operation = run.machine.signalExternal(
             .with {
@@ -88,8 +86,7 @@ extension WorkflowContext {
     }
 
     fileprivate func cancel(_ workflow: APIWorkflowExecution, reason: String) async throws {
-        if run.isEvicted { await run.restAfterEviction() }
-        try run.check("cancel")
+        try await run.enter("cancel")
         let operation = run.machine.cancelExternal(
             .with {
                 $0.workflowID = workflow.workflowID
@@ -113,9 +110,8 @@ public struct ChildWorkflowHandle<Output: Codable & Sendable>: Sendable {
     /// Cancelling the waiting task cancels the child, as its options say.
     public func result() async throws -> Output {
         let run = context.run
-        if run.isEvicted { await run.restAfterEviction() }
         if let known = run.kept(result) { return try context.decode(context.value(known)) }
-        try run.check("result")
+        try await run.enter("result")
         return try context.decode(context.value(try await run.wait(for: result)))
     }
 

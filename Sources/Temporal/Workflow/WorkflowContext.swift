@@ -85,8 +85,7 @@ public struct WorkflowContext: Sendable {
     /// `summary`: shown with the timer by the web interface.
     /// - Throws: `CancellationError` when the task was cancelled.
     public func sleep(for duration: Duration, summary: String? = nil) async throws {
-        if run.isEvicted { await run.restAfterEviction() }
-        try run.check("sleep")
+        try await run.enter("sleep")
         guard duration > .zero else { return await Task.yield() }
         let timer = run.machine.startTimer(duration, summary: try metadata(summary))
         if case .canceled = try await run.wait(for: timer) { throw CancellationError() }

@@ -465,12 +465,18 @@ extension WorkflowRun {
         for (operation, resolution) in machine.cancel(operation) { resume(operation, resolution) }
     }
 
-    /// What to do when workflow code goes on after its run was evicted: after a while it is left waiting for good,
-    /// so that a loop that swallows errors comes to rest.
-    func restAfterEviction() async {
-        callsAfterEviction += 1
-        guard isEvicted, callsAfterEviction > 1000 else { return }
-        await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
+    /// As ``check(_:)``, for calls that wait.
+    ///
+    /// Workflow code that goes on after its run was evicted is left waiting for good after a while, so that a loop that
+    /// swallows errors comes to rest.
+    func enter(_ what: String) async throws {
+        if isEvicted {
+            callsAfterEviction += 1
+            if callsAfterEviction > 1000 {
+                await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in }
+            }
+        }
+        try check(what)
     }
 
     func wait(
@@ -478,8 +484,7 @@ extension WorkflowRun {
         _ place: SourcePlace,
         _ predicate: @escaping () -> Bool
     ) async throws -> Bool {
-        if isEvicted { await restAfterEviction() }
-        try check("waitUntil")
+        try await enter("waitUntil")
         // The timer's number is taken even where it isn't needed, as in the official SDKs.
         let timer = timeout.map { machine.startTimer($0) }
         if predicate() {
