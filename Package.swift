@@ -66,14 +66,7 @@ let temporal: [Target] = [
         dependencies: ["Temporal", "TemporalAPI", protobuf, nioCore, nioPosix],
         swiftSettings: strict
     ),
-    .executableTarget(
-        name: "temporal-hello",
-        dependencies: [
-            "Temporal", logging, lifecycle,
-            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
-        ],
-        swiftSettings: strict
-    ),
+    .executableTarget(name: "temporal-hello", dependencies: ["Temporal"], swiftSettings: strict),
     .executableTarget(
         name: "temporal-bench",
         dependencies: ["Temporal", logging],
@@ -89,7 +82,7 @@ let temporal: [Target] = [
     .testTarget(
         name: "TemporalTests",
         dependencies: [
-            "TemporalTestWorker",
+            "TemporalTestWorker", "temporal-hello",
             "Temporal", "TemporalAPI", "TemporalTesting", protobuf, nioCore, nioPosix, nioHTTP2, nioHPACK,
             nioSSL, logging, metrics, tracing,
             .product(name: "MetricsTestKit", package: "swift-metrics"),

@@ -3,7 +3,7 @@
 Both kinds work for the same in-memory development server, in interleaved rounds; this program starts the workflows
 and reads the workers' CPU time and memory from /proc.
 
-Usage: bench.py SWIFT_WORKER TEMPORAL [throughput|memory|replay ...]
+Usage: bench.py SWIFT_WORKER TEMPORAL [throughput|memory|cache|replay ...]
 """
 import asyncio
 import os
@@ -94,16 +94,17 @@ class Bench:
         await self.client.execute_workflow("Single", 0, id=str(uuid.uuid4()), task_queue=queue)
         return process, queue
 
-    async def many(self, name: str, count: int, queue: str, wait: bool, flight: int = 50) -> None:
+    async def many(self, name: str, count: int, queue: str, wait: bool, flight: int = 50) -> list:
         gate = asyncio.Semaphore(flight)
 
-        async def one(number: int) -> None:
+        async def one(number: int):
             async with gate:
                 handle = await self.client.start_workflow(name, number, id=str(uuid.uuid4()), task_queue=queue)
                 if wait:
                     await handle.result()
+                return handle
 
-        await asyncio.gather(*(one(number) for number in range(count)))
+        return await asyncio.gather(*(one(number) for number in range(count)))
 
     async def throughput(self, count: int = 600, rounds: int = 3) -> None:
         figures: dict[str, list[tuple[float, float]]] = {"swift": [], "python": []}
@@ -120,18 +121,24 @@ class Bench:
             print(f"{kind}: {statistics.median(v[0] for v in values):.1f} workflows/s, "
                   f"{statistics.median(v[1] for v in values):.2f} ms of worker CPU each")
 
-    async def memory(self, count: int = 5000) -> None:
-        for kind in ["swift", "python"]:
+    async def memory(self, count: int = 5000, kinds: tuple[str, ...] = ("swift", "python")) -> None:
+        for kind in kinds:
             process, queue = await self.worker(kind)
             await self.many("Single", 200, queue, wait=True)
             before = resident_megabytes(process.pid)
-            await self.many("Idle", count, queue, wait=False)
-            await asyncio.sleep(5)
+            handles = await self.many("Idle", count, queue, wait=False)
+            # All have been worked on when a sample of them has answered its first workflow task.
+            for handle in handles[:: max(1, count // 200)] + handles[-50:]:
+                while (await handle.describe()).history_length < 4:
+                    await asyncio.sleep(0.1)
             after = resident_megabytes(process.pid)
             print(f"{kind}: {count} cached workflows, {before:.0f} MB -> {after:.0f} MB, "
                   f"{(after - before) * 1024 / count:.1f} KB each")
             process.send_signal(signal.SIGTERM)
             process.wait()
+
+    async def cache(self) -> None:
+        await self.memory(10_000, ("swift",))
 
     async def replay(self, activities: int = 167) -> None:
         process, queue = await self.worker("swift")

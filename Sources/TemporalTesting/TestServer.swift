@@ -63,11 +63,18 @@ public final class TestServer: Sendable {
         program = Mutex(nil)
     }
 
+    /// Tests that run at once take turns: a machine full of servers is too slow for any of them.
+    private static let places = Slots(2 * ProcessInfo.processInfo.activeProcessorCount)
+
     /// Starts a server, runs the body, and removes server and folder, whatever happens.
+    ///
+    /// It waits for its turn while there are two servers for each core; so no body may start another one in this way.
     public static func with<Result>(
         _ options: Options = Options(),
         _ body: (TestServer) async throws -> Result
     ) async throws -> Result {
+        try await places.acquire()
+        defer { places.release() }
         let server = try await start(options)
         do {
             let result = try await body(server)

@@ -41,7 +41,7 @@ public struct SearchText: SearchAttributeValue, ExpressibleByStringLiteral {
     }
 }
 
-/// Values by which workflows are found with ``TemporalClient/list(_:)``.
+/// Values by which workflows are found with ``TemporalClient/list(_:pageSize:)``.
 ///
 /// The server must know their names.
 public struct SearchAttributes: Sendable, Hashable {

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// A number of places; who finds none waits in line.
-final class Slots: Sendable {
+package final class Slots: Sendable {
     private struct State {
         var free: Int
         var waiters: [(id: Int, continuation: CheckedContinuation<Bool, Never>)] = []
@@ -12,7 +12,7 @@ final class Slots: Sendable {
     private let state: Mutex<State>
     let count: Int
 
-    init(_ count: Int) {
+    package init(_ count: Int) {
         self.count = max(1, count)
         state = Mutex(State(free: max(1, count)))
     }
@@ -22,7 +22,7 @@ final class Slots: Sendable {
     /// Takes a place, waiting for one if need be.
     ///
     /// - Throws: `CancellationError` when the task was cancelled while it waited.
-    func acquire() async throws {
+    package func acquire() async throws {
         let id = state.withLock { state in
             state.lastID += 1
             return state.lastID
@@ -63,7 +63,7 @@ final class Slots: Sendable {
         }
     }
 
-    func release() {
+    package func release() {
         let next: CheckedContinuation<Bool, Never>? = state.withLock { state in
             guard !state.waiters.isEmpty else {
                 state.free += 1

@@ -192,12 +192,19 @@ private func finish(_ handles: [WorkflowHandle<String>]) async throws -> Set<Str
 
 private func expected(_ count: Int) -> Set<String> { Set((0..<count).map { "Hello \($0), Hello all" }) }
 
+/// Runs `body` for each item, for up to 200 at once: more than a connection has streams, no more than a busy server can
+/// answer in time.
 private func eachAtOnce<Item: Sendable, Result: Sendable>(
     _ items: some Sequence<Item>,
     _ body: @escaping @Sendable (Item) async throws -> Result
 ) async throws -> [Result] {
     try await withThrowingTaskGroup(of: Result.self) { group in
-        for item in items { group.addTask { try await body(item) } }
-        return try await group.reduce(into: []) { $0.append($1) }
+        var results: [Result] = []
+        for (index, item) in items.enumerated() {
+            if index >= 200, let result = try await group.next() { results.append(result) }
+            group.addTask { try await body(item) }
+        }
+        for try await result in group { results.append(result) }
+        return results
     }
 }
