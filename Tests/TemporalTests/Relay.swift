@@ -73,8 +73,9 @@ final class Relay: @unchecked Sendable {
             ClientBootstrap(group: self.loop).connect(host: "127.0.0.1", port: self.target)
         }.flatMapThrowing { server in
             self.track(server)
-            try client.pipeline.syncOperations.addHandler(Pipe(to: server, relay: self))
-            try server.pipeline.syncOperations.addHandler(Pipe(to: client, relay: self))
+            let line = Line()
+            try client.pipeline.syncOperations.addHandler(Pipe(to: server, line, relay: self))
+            try server.pipeline.syncOperations.addHandler(Pipe(to: client, line, relay: self))
         }
     }
 
@@ -84,20 +85,29 @@ final class Relay: @unchecked Sendable {
         channel.closeFuture.whenComplete { _ in self.channels[id] = nil }
     }
 
+    /// One connection through the relay, both ways.
+    private final class Line {
+        /// Whether anything was lost.
+        ///
+        /// TCP would send it again; without it the rest makes no sense, so nothing comes any more, and nobody is told.
+        var isDead = false
+    }
+
     private final class Pipe: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         private let other: any Channel
+        private let line: Line
         private let relay: Relay
 
-        init(to other: any Channel, relay: Relay) {
+        init(to other: any Channel, _ line: Line, relay: Relay) {
             self.other = other
+            self.line = line
             self.relay = relay
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            // A cut line loses what is on it; TCP would send it again, so the connection cannot be used any more
-            // by those who wait for an answer, and nobody tells them.
-            guard !relay.isCut else { return }
+            if relay.isCut { line.isDead = true }
+            guard !line.isDead else { return }
             other.writeAndFlush(unwrapInboundIn(data), promise: nil)
         }
 
