@@ -15,7 +15,7 @@ extension HostDaemon {
             let now = Date().timeIntervalSince1970
             // The clock may be set while this sleeps; then the next round sees it.
             let pause = 60 - now.truncatingRemainder(dividingBy: 60) + 0.01
-            do { try await Task.sleep(for: .seconds(pause)) } catch { return }
+            if await stopping.wait(atMost: .seconds(pause)) != nil { return }
         }
     }
 
