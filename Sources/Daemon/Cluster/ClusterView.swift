@@ -47,6 +47,9 @@ struct ClusterView: Sendable {
         }
     }
 
+    /// Whether the upstream is another host; no app has a colon in its name.
+    func isPeer(_ upstream: Upstream) -> Bool { upstream.app.name.hasPrefix("host:") }
+
     /// What becomes of a request that another host did not take: it waits until the routes change or the host is back.
     func failed(_ failure: UpstreamFailure, of upstream: Upstream) -> FailureDecision {
         switch failure {

@@ -30,6 +30,8 @@ extension HostDaemon {
     /// Ends all workers at once: from the lease's end on another host may have any of the apps.
     private func standDown() {
         logger.error("the host may not serve: its lease is over", metadata: ["host": "\(configuration.host)"])
+        // Its apps may be elsewhere already.
+        membership?.hear(.max, from: nil)
         for entry in entries.values {
             let instances = entry.awake.map { Array($0.instances.values) } ?? []
             if entry.departure == nil {

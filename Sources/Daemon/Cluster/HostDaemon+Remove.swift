@@ -77,6 +77,14 @@ extension HostDaemon {
             proxy?.retryHeld(entry.cell.waiting)
             proxy?.forget(entry.cell.waiting)
         }
+        // A host that was started again may have another address.
+        for entry in entries.values {
+            guard case .handedOver(let host) = entry.departure, let peer = membership?.directory.peer(host)
+            else {
+                continue
+            }
+            send(entry, to: peer)
+        }
         // Lost ones are where the routes say, once they say another host.
         for (app, entry) in entries {
             guard case .lost = entry.departure, case .peer(let peer) = routes.place(of: app) else { continue }

@@ -12,7 +12,14 @@ final class Peer: Sendable {
     /// Under which requests wait while the host does not take them.
     let waiting: App
 
-    init(host: HostID, address: HostAddress?, group: PeerGroup, limits: PeerLimits) {
+    /// `before`: the same host at another address, whose waiting requests are this one's too.
+    init(
+        host: HostID,
+        address: HostAddress?,
+        group: PeerGroup,
+        limits: PeerLimits,
+        before: Peer? = nil
+    ) {
         self.host = host
         self.address = address
         var held = AppLimits()
@@ -20,7 +27,7 @@ final class Peer: Sendable {
         held.holdTime = limits.holdTime
         held.runningRequests = limits.runningRequests
         held.openTunnels = limits.openTunnels
-        waiting = App(name: "host:\(host)", limits: held)
+        waiting = before?.waiting ?? App(name: "host:\(host)", limits: held)
         guard let address else {
             upstream = nil
             return
@@ -68,7 +75,13 @@ final class PeerDirectory: Sendable {
     func peer(_ host: HostID, at address: HostAddress?) -> Peer {
         peers.withLock { peers in
             if let known = peers[host], address == nil || known.address == address { return known }
-            let peer = Peer(host: host, address: address, group: group, limits: limits)
+            let peer = Peer(
+                host: host,
+                address: address,
+                group: group,
+                limits: limits,
+                before: peers[host]
+            )
             peers[host] = peer
             return peer
         }

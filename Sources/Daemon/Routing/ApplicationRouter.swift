@@ -44,7 +44,13 @@ struct ApplicationRouter: Router {
             return cluster.flatMap { $0.route(request, labelBytes: label.utf8.count) }
                 ?? Self.unknown(label, String(decoding: suffix, as: UTF8.self))
         }
-        if let cluster, let refusal = cluster.refusal { return .respond(refusal, cell.waiting) }
+        if let cluster, let refusal = cluster.refusal {
+            // Newer routes may say that another host has the app by now.
+            if case .forward(let upstream)? = cluster.route(request, labelBytes: label.utf8.count) {
+                return .forward(upstream)
+            }
+            return .respond(refusal, cell.waiting)
+        }
         let (decision, isNews) = cell.route()
         cell.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
         if case .forward = decision { cell.requests.add(1, ordering: .relaxed) }
@@ -57,15 +63,10 @@ struct ApplicationRouter: Router {
         of upstream: Upstream,
         request: borrowing RoutedRequest
     ) -> FailureDecision {
-        guard let label = label(request) else { return .answer }
-        guard let cell = table[label] else {
-            return cluster?.failed(failure, of: upstream) ?? .answer
-        }
+        // Another host: the request waits for it, or for the routes to change.
+        if let cluster, cluster.isPeer(upstream) { return cluster.failed(failure, of: upstream) }
+        guard let label = label(request), let cell = table[label] else { return .answer }
         switch failure {
-        case .misdirected, .tooManyHops:
-            // The app has left, and its new host does not have it yet, or not any more.
-            _ = cell.holdFailed()
-            return .hold(cell.waiting)
         case .refused:
             // Nothing of the request has reached the app: its worker is gone, and the next one gets it.
             if cell.holdFailed() { wake(label) }

@@ -83,6 +83,8 @@ struct ClusterRoutesTests {
         #expect(directory.peer(try host(1).id, at: nil) === first)
         let moved = directory.peer(try host(1).id, at: try host(2).peer)
         #expect(moved !== first)
+        // Requests that wait for the host wait for it at its new address.
+        #expect(moved.waiting === first.waiting)
         #expect(moved.address == (try host(2).peer))
     }
 
