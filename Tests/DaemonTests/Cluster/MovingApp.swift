@@ -64,13 +64,15 @@ final class Witnesses: Sendable {
 
     /// Starts clients; each sends a request as soon as the one before is answered, to the ports in turn.
     init(app: String, ports: [UInt16], writers: Int, readers: Int, pause: Duration = .milliseconds(5)) {
+        // An app may have been written to by others before.
+        let prefix = UUID().uuidString.prefix(8)
         for client in 0..<(writers + readers) {
             let isWriter = client < writers
             let task = Task {
                 var count = 0
                 while !self.isEnded.withLock({ $0 }) {
                     count += 1
-                    let id = "\(client)-\(count)"
+                    let id = "\(prefix)-\(client)-\(count)"
                     let begin = ContinuousClock.now
                     var answer = Answer(
                         status: 0,
