@@ -2,6 +2,7 @@ import { type AppHooks, appHooks } from "../martlet/internal/hooks.ts";
 import type { Context } from "../martlet/context.ts";
 import { describeFailure } from "./failure.ts";
 import type { FailureReport } from "./messages.ts";
+import { loadModule } from "./wasi/cgi.ts";
 
 /** The app's handler, in the shape that other runtimes share. */
 export type FetchHandler = (
@@ -38,6 +39,7 @@ export async function loadApplication(
   main: string,
   timeoutMs: number,
   runtimeURL: string,
+  data: string,
 ): Promise<LoadedApplication> {
   const captured = captureServe();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -55,7 +57,7 @@ export async function loadApplication(
     }, timeoutMs);
   });
   try {
-    return await Promise.race([timeout, importApplication(main, runtimeURL, captured)]);
+    return await Promise.race([timeout, importApplication(main, runtimeURL, data, captured)]);
   } finally {
     clearTimeout(timer);
   }
@@ -64,11 +66,13 @@ export async function loadApplication(
 async function importApplication(
   main: string,
   runtimeURL: string,
+  data: string,
   captured: { handler: FetchHandler | null },
 ): Promise<LoadedApplication> {
   const url = new URL(`file://${main.split("/").map(encodeURIComponent).join("/")}`).href;
   let module: Record<string, unknown>;
   try {
+    if (main.endsWith(".wasm")) return { ok: true, app: await loadModule(main, data) };
     module = await import(url);
   } catch (error) {
     return { ok: false, failure: describeFailure("import", error, runtimeURL) };

@@ -115,7 +115,12 @@ export class Worker {
     } catch {
       // Without the folder the import fails below, and says so.
     }
-    const loaded = await loadApplication(message.main, limits.startTimeoutMs ?? 10_000, this.#runtimeURL);
+    const loaded = await loadApplication(
+      message.main,
+      limits.startTimeoutMs ?? 10_000,
+      this.#runtimeURL,
+      message.data,
+    );
     if ((this.#state as State).name === "stopping") return;
     if (!loaded.ok) {
       await this.#control!.send({ type: "failed", ...loaded.failure });
