@@ -131,7 +131,12 @@ async function inspect(options: Options, files: string[]): Promise<void> {
   } catch (error) {
     problem = (error as Error).message;
   }
-  await say({ type: "changed", files: files.slice(0, mostFiles), schema: name, tree, problem });
+  // Editors write under another name first; that one is gone by now.
+  const there = await Promise.all(
+    files.map((file) => Deno.lstat(`${options.root}/${file}`).then(() => true, () => false)),
+  );
+  const shown = there.includes(true) ? files.filter((_, i) => there[i]) : files;
+  await say({ type: "changed", files: shown.slice(0, mostFiles), schema: name, tree, problem });
   const types: Types = { type: "types", schema: name, warnings: [], ms: 0 };
   const unfinished = `${options.out}/.unfinished`;
   try {

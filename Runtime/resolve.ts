@@ -65,7 +65,9 @@ export function relative(from: string, to: string): string {
 export function plan(graph: Graph, root: string): Map<string, Edit[]> {
   const edits = new Map<string, Edit[]>();
   for (const { kind, specifier: file, error, dependencies = [] } of graph.modules) {
-    if (!file.startsWith(root) || file.includes("/node_modules/") || kind === "npm") continue;
+    // The framework beside an app is for editors; it stays at home.
+    if (!file.startsWith(root) || file.startsWith(`${root}.martlet/`)) continue;
+    if (file.includes("/node_modules/") || kind === "npm") continue;
     if (error !== undefined) throw new Error(error);
     for (const { specifier, code, type } of dependencies) {
       if (specifier === "martlet") continue;
@@ -99,6 +101,7 @@ export function apply(source: string, edits: readonly Edit[]): string {
 /** Freezes the import map of the app in `root`; gives back how many files were changed. */
 export async function freeze(root: string, main: string): Promise<number> {
   const folder = await Deno.realPath(root);
+  if (await mapsNothing(folder)) return 0;
   const url = new URL(`file://${folder}/`).href;
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["info", "--json", "--no-lock", "--node-modules-dir=manual", main],
@@ -113,6 +116,17 @@ export async function freeze(root: string, main: string): Promise<number> {
     await Deno.writeTextFile(path, apply(await Deno.readTextFile(path), list));
   }
   return edits.size;
+}
+
+/** Whether the app's deno.json, if it is plain JSON, says nothing but where editors find the framework. */
+async function mapsNothing(folder: string): Promise<boolean> {
+  try {
+    const { imports = {}, scopes, importMap } = JSON.parse(await Deno.readTextFile(`${folder}/deno.json`));
+    return scopes === undefined && importMap === undefined &&
+      Object.keys(imports).every((name) => name === "martlet");
+  } catch {
+    return false;
+  }
 }
 
 if (import.meta.main) {

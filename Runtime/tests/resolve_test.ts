@@ -70,6 +70,23 @@ Deno.test("an app with an import map and packages runs in a worker that booted b
   });
 });
 
+Deno.test("an app from a template has nothing to resolve, though the framework stays at home", async () => {
+  const root = await Deno.makeTempDir({ prefix: "martlet-" });
+  try {
+    await Deno.writeTextFile(
+      `${root}/main.ts`,
+      `import { serve } from "martlet";\nexport default serve({});\n`,
+    );
+    for (const more of ["", `, "own/": "./lib/"`]) {
+      const map = `{ "imports": { "martlet": "./.martlet/framework/mod.ts"${more} } }`;
+      await Deno.writeTextFile(`${root}/deno.json`, map);
+      assert.equal(await freeze(root, `${root}/main.ts`), 0);
+    }
+  } finally {
+    await Deno.remove(root, { recursive: true });
+  }
+});
+
 Deno.test("an import that leads nowhere is named with its place", async () => {
   await withWorker(
     { "main.ts": `import "@/gone.ts";`, "deno.json": `{ "imports": { "@/": "./src/" } }` },

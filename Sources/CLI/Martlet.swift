@@ -17,10 +17,11 @@ struct Martlet: AsyncParsableCommand {
         version: version,
         groupedSubcommands: [
             CommandGroup(name: "Host:", subcommands: [Up.self, RunHost.self, Doctor.self]),
+            CommandGroup(name: "Develop:", subcommands: [Init.self, Dev.self, Check.self, Client.self]),
             CommandGroup(
                 name: "Apps:",
                 subcommands: [
-                    Init.self, Check.self, Deploy.self, Apps.self, Versions.self, Rollback.self, Logs.self,
+                    Deploy.self, Apps.self, Versions.self, Rollback.self, Logs.self,
                     Environment.self, Open.self, Delete.self,
                 ]
             ),

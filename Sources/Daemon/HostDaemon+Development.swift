@@ -1,5 +1,5 @@
 package import Control
-import Foundation
+package import Foundation
 import Logging
 import Proxy
 import Synchronization
@@ -94,6 +94,7 @@ extension HostDaemon {
             status: 500,
             headers: [
                 (name: "Content-Type", value: "text/html; charset=utf-8"),
+                (name: "X-Martlet-Dev", value: "failed"),
                 (name: "Cache-Control", value: "no-store"),
             ],
             body: Array(html.utf8)
@@ -130,4 +131,63 @@ extension HostDaemon {
 struct Developed {
     var development: Development
     var app: ApplicationID
+}
+
+extension HostDaemon {
+    /// In the data folder, so that the worker may read it.
+    private static let schemaName = ".schema.json"
+
+    /// What a deployment would find.
+    package struct Trial: Sendable {
+        package var main: String
+        package var startMilliseconds: Int
+        package var routes: [WorkerMessage.Started.Route]
+        package var cron: [String]
+        package var warnings: [String]
+    }
+
+    /// Does what a deployment does up to the start of the app, and gives back what was found; nothing stays.
+    ///
+    /// `schema`: the file with the types of its handlers, where they were read.
+    package func tryOut(_ archive: URL, name: ApplicationID, schema: URL?) async throws -> Trial {
+        do {
+            var version = try await unpack(archive, name: name)
+            version = try await resolve(version) { _ in }
+            let stored = StateStore.Version(
+                id: version.version,
+                app: version.app,
+                createdAt: Date(),
+                artifactBytes: version.artifactBytes,
+                usesCache: false,
+                main: version.main,
+                settings: version.settings
+            )
+            let data = folder.stagingPath()
+            try StateFolder.make(data, mode: 0o700)
+            let files = folder.unfinished(version.version.rawValue)
+            if let schema {
+                try FileManager.default.copyItem(atPath: schema.path, toPath: data + "/" + Self.schemaName)
+            }
+            let instance = try await makeInstance(
+                takeInstance(),
+                stored,
+                data: data,
+                files: files,
+                develops: Development(files: files, schema: schema.map { _ in Self.schemaName }, spare: nil)
+            )
+            await instance.worker.stop(.shutdown, grace: .seconds(1))
+            let unchecked = (instance.report.unchecked ?? []).map {
+                "the input of \($0) is not checked: its handler has no types, or is written inside of the table"
+            }
+            return Trial(
+                main: version.main,
+                startMilliseconds: instance.startTime.milliseconds,
+                routes: instance.report.table ?? [],
+                cron: instance.report.cron ?? [],
+                warnings: unchecked
+            )
+        } catch {
+            throw MartletError(error, while: "check \(name)")
+        }
+    }
 }

@@ -52,43 +52,6 @@ struct Deploy: AsyncParsableCommand {
     }
 }
 
-/// `martlet check`.
-struct Check: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Look for mistakes in a folder without deploying it: settings, main script, links, size."
-    )
-
-    @Argument(help: "The app's folder.", completion: .directory) var folder = "."
-    @Flag(help: "Print an object.") var json = false
-
-    private struct Report: Encodable {
-        var name: ApplicationID?
-        var main: String
-        var files: Int
-        var unpackedBytes: Int
-        var archiveBytes: Int
-    }
-
-    func run() async throws {
-        let source = try AppFolder(folder)
-        let main = try source.main()
-        let temporary = FileManager.default.temporaryDirectory.appending(
-            path: "martlet-\(UUID().uuidString).tar.gz"
-        )
-        defer { try? FileManager.default.removeItem(at: temporary) }
-        let summary = try source.pack(to: temporary)
-        let report = Report(
-            name: source.settings.name,
-            main: main,
-            files: summary.files,
-            unpackedBytes: summary.unpackedBytes,
-            archiveBytes: summary.archiveBytes
-        )
-        if json { return try Terminal.json(report) }
-        Terminal.print("ok: \(main), \(summary.text)")
-    }
-}
-
 /// A folder that is to become a version of an app.
 struct AppFolder {
     let url: URL
