@@ -33,7 +33,8 @@ struct DevelopmentService: Service {
                 + "Ctrl-C to stop"
         )
         let types = state.appending(path: "apps/\(app)/data/\(Self.typesFolder)")
-        try? FileManager.default.removeItem(at: types)  // Of the last time; without it there is nothing to remove.
+        // Of the last time; without it there is nothing to remove.
+        try? FileManager.default.removeItem(at: types)
         try FileManager.default.createDirectory(at: types, withIntermediateDirectories: true)
         await host.prepareSpare(app, folder.path)
         do {

@@ -54,7 +54,8 @@ struct RuntimeTool {
     /// What a program wrote to standard error, read on a thread of its own.
     private final class ErrorText: Sendable {
         private let done = DispatchSemaphore(value: 0)
-        private nonisolated(unsafe) var data = Data()  // Written before the semaphore is signalled, read after.
+        // Written before the semaphore is signalled, read after.
+        private nonisolated(unsafe) var data = Data()
 
         func set(_ data: Data) {
             self.data = data
