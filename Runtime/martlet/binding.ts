@@ -110,7 +110,8 @@ export function compileBinding(
   const bind = (incoming: Incoming, body: Body | null): unknown[] => {
     const faults: Fault[] = [];
     const query = needsQuery ? new URLSearchParams(incoming.query) : null;
-    const args = parameters.map((parameter) => bindOne(parameter, incoming, query, body, faults));
+    const args = new Array<unknown>(parameters.length);
+    for (let i = 0; i < args.length; i++) args[i] = bindOne(parameters[i]!, incoming, query, body, faults);
     if (faults.length > 0) throw new InputError(faults);
     return args;
   };

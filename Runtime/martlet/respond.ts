@@ -15,6 +15,15 @@ export interface ServerEvent {
 
 /** Turns what a handler returned into an answer. */
 export function respond(value: unknown, schema: HandlerSchema | null): Response {
+  // Most answers are plain objects: they need not be asked what else they are.
+  if (typeof value === "object" && value !== null) {
+    const prototype = Object.getPrototypeOf(value);
+    if (
+      (prototype === Object.prototype && !(Symbol.asyncIterator in value)) || prototype === Array.prototype
+    ) {
+      return json(value);
+    }
+  }
   if (value instanceof Response) return value;
   if (value === undefined) return new Response(null, { status: 204 });
   if (value === null) {
@@ -30,6 +39,10 @@ export function respond(value: unknown, schema: HandlerSchema | null): Response 
     }
     if (value instanceof Blob || value instanceof FormData) return new Response(value);
   }
+  return json(value);
+}
+
+function json(value: unknown): Response {
   try {
     return Response.json(value);
   } catch (error) {

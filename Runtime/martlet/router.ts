@@ -4,19 +4,30 @@ export type Lookup<Value> =
   | { kind: "method"; allowed: string[] }
   | { kind: "none" };
 
-/** The routes of one path. Most have one method: a map for each would only fill the processor's caches. */
+/** The routes of one path. The first is inline: most paths have one method, and each step aside costs a cache line. */
 interface Leaf<Value> {
-  names: string[];
-  methods: string[];
-  values: Value[];
+  names: readonly string[];
+  method: string;
+  value: Value;
+  others: { method: string; value: Value }[] | null;
 }
 
+/** A step of the tree while it is built: one segment. */
 interface Node<Value> {
-  /** The first fixed segment; most nodes have no other, and to compare is quicker than to look up. */
-  name: string;
-  next: Node<Value> | null;
-  others: Map<string, Node<Value>> | null;
+  fixed: Map<string, Node<Value>>;
   parameter: Node<Value> | null;
+  leaf: Leaf<Value> | null;
+  rest: Leaf<Value> | null;
+}
+
+/**
+ * A step of the tree as it is searched: segments that only lead on are one text, `/items/all`. Equal texts and lists of
+ * names are the same object everywhere, so that a large table touches hardly more memory than a small one.
+ */
+interface Step<Value> {
+  text: string;
+  fixed: Map<string, Step<Value>> | null;
+  parameter: Step<Value> | null;
   leaf: Leaf<Value> | null;
   rest: Leaf<Value> | null;
 }
@@ -47,32 +58,41 @@ export function parsePattern(pattern: string): Segment[] {
 }
 
 /**
- * A tree of path segments. Each step is one look into a map, so its cost depends on the depth of the
- * path and not on the number of routes. Fixed segments come before parameters, these before `*rest`;
- * a branch that leads nowhere is left again.
+ * A tree of path segments, whose cost depends on the depth of the path and not on the number of routes. Fixed segments
+ * come before parameters, these before `*rest`; a branch that leads nowhere is left again.
  */
 export class RouteTree<Value> {
   readonly #root: Node<Value> = emptyNode();
+  #compiled: Step<Value> | null = null;
+  /** One object for equal texts and lists. */
+  readonly #shared = new Map<string, string | readonly string[]>();
 
   /** Adds a route. Throws when there is one for the same method and shape. */
   add(method: string, pattern: string, value: Value): void {
+    this.#compiled = null;
     let node = this.#root;
     const names: string[] = [];
     let isRest = false;
     for (const { kind, text } of parsePattern(pattern)) {
       if (kind !== "fixed") names.push(text);
       if (kind === "fixed") {
-        node = child(node, text) ?? addChild(node, text);
+        let next = node.fixed.get(text);
+        if (next === undefined) node.fixed.set(text, next = emptyNode());
+        node = next;
       } else if (kind === "parameter") {
         node = node.parameter ??= emptyNode();
       } else {
         isRest = true;
       }
     }
-    const leaf = isRest
-      ? (node.rest ??= { names, methods: [], values: [] })
-      : (node.leaf ??= { names, methods: [], values: [] });
-    if (leaf.methods.includes(method)) {
+    const leaf = isRest ? node.rest : node.leaf;
+    if (leaf === null) {
+      const made = { names: this.#share(names.join(), () => names), method, value, others: null };
+      if (isRest) node.rest = made;
+      else node.leaf = made;
+      return;
+    }
+    if (leaf.method === method || leaf.others?.some((other) => other.method === method)) {
       throw new TypeError(`route ${method} ${pattern}: there are two routes for it`);
     }
     if (leaf.names.join() !== names.join()) {
@@ -82,65 +102,132 @@ export class RouteTree<Value> {
         }; use the same names`,
       );
     }
-    leaf.methods.push(method);
-    leaf.values.push(value);
+    (leaf.others ??= []).push({ method, value });
   }
 
   /** Finds the route. `path` starts with `/` and is still percent-encoded. Throws URIError on a bad encoding. */
   find(method: string, path: string): Lookup<Value> {
-    const segments = path.slice(1).split("/");
     const values: string[] = [];
-    const leaf = this.#walk(this.#root, segments, 0, values);
+    const root = this.#compiled ??= this.#compile(this.#root);
+    const leaf = path.includes("%")
+      ? walkDecoded(this.#root, path.slice(1).split("/"), 0, values)
+      : walk(root, path, 0, values);
     if (leaf === null) return { kind: "none" };
-    const index = leaf.methods.indexOf(method);
-    if (index < 0) return { kind: "method", allowed: [...leaf.methods] };
-    const value = leaf.values[index]!;
+    let value = leaf.value;
+    if (leaf.method !== method) {
+      const other = leaf.others?.find((other) => other.method === method);
+      if (other === undefined) {
+        return {
+          kind: "method",
+          allowed: [leaf.method, ...(leaf.others ?? []).map((other) => other.method)],
+        };
+      }
+      value = other.value;
+    }
+    const { names } = leaf;
     const params: Record<string, string> = {};
-    for (let i = 0; i < leaf.names.length; i++) params[leaf.names[i]!] = decode(values[i]!);
+    for (let i = 0; i < names.length; i++) params[names[i]!] = decode(values[i]!);
     return { kind: "found", value, params };
   }
 
-  #walk(node: Node<Value>, segments: string[], index: number, values: string[]): Leaf<Value> | null {
-    if (index === segments.length) return node.leaf;
-    const segment = segments[index]!;
-    const fixed = child(node, segment) ?? (segment.includes("%") ? child(node, decode(segment)) : null);
-    if (fixed !== null) {
-      const leaf = this.#walk(fixed, segments, index + 1, values);
+  /** Whether a route has the method. */
+  has(method: string): boolean {
+    const look = ({ fixed, parameter, leaf, rest }: Node<Value>): boolean =>
+      [leaf, rest].some((end) =>
+        end?.method === method || end?.others?.some((other) => other.method === method)
+      ) ||
+      (parameter !== null && look(parameter)) || [...fixed.values()].some(look);
+    return look(this.#root);
+  }
+
+  #compile(node: Node<Value>, text = ""): Step<Value> {
+    if (node.fixed.size === 1 && node.parameter === null && node.leaf === null && node.rest === null) {
+      const [[name, next]] = node.fixed as unknown as [[string, Node<Value>]];
+      return this.#compile(next, `${text}/${name}`);
+    }
+    const fixed = node.fixed.size === 0
+      ? null
+      : new Map([...node.fixed].map(([name, next]) => [name, this.#compile(next)]));
+    return {
+      text: this.#share(`/${text}`, () => text),
+      fixed,
+      parameter: node.parameter === null ? null : this.#compile(node.parameter),
+      leaf: node.leaf,
+      rest: node.rest,
+    };
+  }
+
+  #share<Shared extends string | readonly string[]>(key: string, make: () => Shared): Shared {
+    let shared = this.#shared.get(key) as Shared | undefined;
+    if (shared === undefined) this.#shared.set(key, shared = make());
+    return shared;
+  }
+}
+
+/** Searches from a step on; `at` is the end of what was matched: the end of the path, or a `/`. */
+function walk<Value>(step: Step<Value>, path: string, at: number, values: string[]): Leaf<Value> | null {
+  const { text } = step;
+  if (text !== "") {
+    if (!path.startsWith(text, at)) return null;
+    at += text.length;
+    if (at < path.length && path.charCodeAt(at) !== slash) return null;
+  }
+  if (at === path.length) return step.leaf;
+  let end = -1;
+  if (step.fixed !== null) {
+    end = endOfSegment(path, at);
+    const next = step.fixed.get(path.slice(at + 1, end));
+    if (next !== undefined) {
+      const leaf = walk(next, path, end, values);
       if (leaf !== null) return leaf;
     }
-    if (node.parameter !== null && segment !== "") {
-      values.push(segment);
-      const leaf = this.#walk(node.parameter, segments, index + 1, values);
+  }
+  if (step.parameter !== null) {
+    if (end < 0) end = endOfSegment(path, at);
+    if (end > at + 1) {
+      values.push(path.slice(at + 1, end));
+      const leaf = walk(step.parameter, path, end, values);
       if (leaf !== null) return leaf;
       values.pop();
     }
-    if (node.rest !== null) {
-      values.push(segments.slice(index).join("/"));
-      return node.rest;
-    }
-    return null;
   }
+  if (step.rest !== null) values.push(path.slice(at + 1));
+  return step.rest;
+}
+
+/** The same where a fixed segment of the path may be percent-encoded, which is rare. */
+function walkDecoded<Value>(
+  node: Node<Value>,
+  segments: string[],
+  index: number,
+  values: string[],
+): Leaf<Value> | null {
+  if (index === segments.length) return node.leaf;
+  const segment = segments[index]!;
+  const fixed = node.fixed.get(segment) ?? node.fixed.get(decode(segment));
+  if (fixed !== undefined) {
+    const leaf = walkDecoded(fixed, segments, index + 1, values);
+    if (leaf !== null) return leaf;
+  }
+  if (node.parameter !== null && segment !== "") {
+    values.push(segment);
+    const leaf = walkDecoded(node.parameter, segments, index + 1, values);
+    if (leaf !== null) return leaf;
+    values.pop();
+  }
+  if (node.rest !== null) values.push(segments.slice(index).join("/"));
+  return node.rest;
+}
+
+const slash = 47;
+
+function endOfSegment(path: string, at: number): number {
+  const end = path.indexOf("/", at + 1);
+  return end < 0 ? path.length : end;
 }
 
 function emptyNode<Value>(): Node<Value> {
-  return { name: "", next: null, others: null, parameter: null, leaf: null, rest: null };
-}
-
-function child<Value>(node: Node<Value>, segment: string): Node<Value> | null {
-  if (node.next === null) return null;
-  if (node.name === segment) return node.next;
-  return node.others?.get(segment) ?? null;
-}
-
-function addChild<Value>(node: Node<Value>, segment: string): Node<Value> {
-  const made = emptyNode<Value>();
-  if (node.next === null) {
-    node.name = segment;
-    node.next = made;
-  } else {
-    (node.others ??= new Map()).set(segment, made);
-  }
-  return made;
+  return { fixed: new Map(), parameter: null, leaf: null, rest: null };
 }
 
 function decode(text: string): string {

@@ -51,6 +51,8 @@ interface Route {
   schema: HandlerSchema | null;
   parameters: BoundParameter[];
   bind: (incoming: Incoming) => unknown[] | Promise<unknown[]>;
+  /** Calls the handler and answers; what is thrown is the caller's to handle. */
+  finish: (args: unknown[]) => Response | Promise<Response>;
 }
 
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS", "SSE"]);
@@ -70,11 +72,13 @@ class Server implements App {
   /** Expressions whose missed times are not made up for. */
   readonly #skipping = new Set<string>();
   readonly #options: ServeOptions;
+  #hasSockets = false;
   #schema = noSchema;
 
   constructor(table: RouteTable, options: ServeOptions) {
     this.#options = options;
     this.#addTable(table, "", options.use ?? []);
+    this.#hasSockets = this.#tree.has("WS");
     this.#compile(noSchema);
     // Callers may take `fetch` off the object.
     this.fetch = this.fetch.bind(this);
@@ -102,9 +106,12 @@ class Server implements App {
     const queryStart = url.indexOf("?", pathStart);
     const path = queryStart < 0 ? url.slice(pathStart) : url.slice(pathStart, queryStart);
     const query = queryStart < 0 ? "" : url.slice(queryStart + 1);
-    const isUpgrade = request.method === "GET" &&
-      request.headers.get("upgrade")?.toLowerCase() === "websocket";
-    const method = isUpgrade ? "WS" : request.method;
+    let { method } = request;
+    const isHead = method === "HEAD";
+    // Headers are looked at only where they can matter: to read them is a part of a small request's time.
+    if (
+      this.#hasSockets && method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket"
+    ) method = "WS";
     try {
       let found = this.#tree.find(method, path);
       if (found.kind === "method" && (method === "HEAD" || method === "WS")) {
@@ -113,7 +120,7 @@ class Server implements App {
       if (found.kind === "found") {
         const route = found.value;
         const answer = this.#answer(route, request, found.params, query, context ?? new PlainContext());
-        if (request.method !== "HEAD" || route.method === "HEAD") return answer;
+        if (!isHead || route.method === "HEAD") return answer;
         return answer instanceof Promise ? answer.then(withoutBody) : withoutBody(answer);
       }
       if (found.kind === "method") return refuseMethod(request.method, found.allowed, path);
@@ -152,21 +159,8 @@ class Server implements App {
     try {
       if (route.method === "WS") return this.#upgrade(route, incoming);
       const args = route.bind(incoming);
-      if (args instanceof Promise) return this.#finish(route, args);
-      const value = route.handler(...args);
-      if (isThenable(value)) {
-        return Promise.resolve(value).then((settled) => respond(settled, route.schema)).catch(failure);
-      }
-      return respond(value, route.schema);
-    } catch (error) {
-      return failure(error);
-    }
-  }
-
-  async #finish(route: Route, args: Promise<unknown[]>): Promise<Response> {
-    try {
-      const value = route.handler(...await args);
-      return respond(isThenable(value) ? await value : value, route.schema);
+      if (args instanceof Promise) return args.then(route.finish).catch(failure);
+      return route.finish(args);
     } catch (error) {
       return failure(error);
     }
@@ -284,6 +278,11 @@ class Server implements App {
       schema: null,
       parameters: [],
       bind: () => [],
+      finish: (args) => {
+        const value = route.handler(...args);
+        if (!isThenable(value)) return respond(value, route.schema);
+        return Promise.resolve(value).then((settled) => respond(settled, route.schema)).catch(failure);
+      },
     };
     this.#tree.add(route.method, pattern, route);
     this.#routes.push(route);
