@@ -52,6 +52,11 @@ soak: test-tools ## Run the long tests too (more seeds, longer faults).
 test-runtime: ## Check and test the worker harness, the framework and the examples.
 	scripts/test-runtime
 
+.PHONY: cli-reference
+cli-reference: ## Write the commands of the program into docs/cli.md.
+	swift build $(SWIFT_FLAGS) --product martlet
+	scripts/cli-reference "$$(swift build $(SWIFT_FLAGS) --show-bin-path)/martlet"
+
 .PHONY: lint
 lint: ## Check the format of the Swift code.
 	scripts/lint

@@ -148,7 +148,7 @@ final class HostFixture: Sendable {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    private static func executable() throws -> URL {
+    static func executable() throws -> URL {
         guard let program, FileManager.default.isExecutableFile(atPath: program.path) else {
             throw Failure("martlet is not beside the tests; build it first")
         }
