@@ -17,7 +17,7 @@ struct DevelopTests {
 
             let checked = try await host.martlet("check", folder, "--json")
             #expect(checked.status == 0, "\(checked.errors)")
-            #expect(checked.output.contains(#""pattern" : "\/notes\/:id""#), "\(checked.output)")
+            #expect(checked.output.contains(#""pattern" : "/notes/:id""#), "\(checked.output)")
             #expect(!checked.output.contains(#""isChecked" : false"#), "\(checked.output)")
 
             let deployed = try await host.martlet("deploy", folder)
