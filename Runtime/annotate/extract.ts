@@ -33,11 +33,20 @@ export function extract(doc: Doc, root: string): SchemaFile {
       const declarations = symbol.declarations.filter(({ kind, location }) =>
         kind === "function" && location.filename === file
       );
-      // Of overloads the implementation is not documented: they are not bound.
-      if (declarations.length !== 1) continue;
+      if (declarations.length === 0) continue;
       const declaration = declarations[0]!;
       const module = decodeURIComponent(file.slice(root.length));
-      place = { module, line: declaration.location.line, prefix: `${symbol.name}(` };
+      // Of overloads the implementation is not documented: they are not bound.
+      if (declarations.length > 1) {
+        warnings.push({
+          module,
+          line: lineOf(declaration),
+          where: symbol.name,
+          message: "a function with overloads has no types to check",
+        });
+        continue;
+      }
+      place = { module, line: lineOf(declaration), prefix: `${symbol.name}(` };
       if ((declaration.def.typeParams?.length ?? 0) > 0) {
         warnings.push({
           module,
@@ -203,4 +212,9 @@ function extractReturn(
       scope: values[0]!.scope,
     }, "the answer");
   return made;
+}
+
+/** The line of a declaration, from 1 on; `deno doc` counts from 0. */
+function lineOf({ location }: { location: { line: number } }): number {
+  return location.line + 1;
 }

@@ -418,7 +418,10 @@ function refusal(kind: keyof typeof refusals, requestID?: string): Response {
   if (requestID !== undefined) headers["x-request-id"] = requestID;
   if (kind === "stopping") headers.connection = "close";
   // In the form of all errors of the platform.
-  return Response.json({ error: { code, message }, ...(requestID === undefined ? {} : { requestId: requestID }) }, {
+  return Response.json({
+    error: { code, message },
+    ...(requestID === undefined ? {} : { requestId: requestID }),
+  }, {
     status,
     headers,
   });

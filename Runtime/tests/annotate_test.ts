@@ -301,6 +301,30 @@ Deno.test("deep and hostile values are refused without harm", async () => {
   });
 });
 
+Deno.test("overloads and generic functions are named with their lines", async () => {
+  const main = [
+    "export function twice(value: string): string;",
+    "export function twice(value: number): number;",
+    "export function twice(value: any): any { return value; }",
+    "",
+    "export function same<T>(value: T): T { return value; }",
+    "export function map(value: Map<string, string>): string { return String(value); }",
+  ].join("\n");
+  await withWorker({ "main.ts": main }, async (worker) => {
+    const { warnings } = await annotateApp(worker);
+    assert.deepEqual(
+      warnings.map(({ where, line }: { where: string; line?: number }) => [where, line]).toSorted(),
+      [["map(value)", 6], [
+        "same",
+        5,
+      ], [
+        "twice",
+        1,
+      ]],
+    );
+  });
+});
+
 Deno.test("an app whose types cannot be read is told why", async () => {
   await withWorker({ "main.ts": "export function (" }, async (worker) => {
     await assert.rejects(annotateApp(worker), /main\.ts:1/);

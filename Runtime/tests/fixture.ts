@@ -304,7 +304,9 @@ export async function withWorker(
 export async function annotateApp(
   worker: TestWorker,
   main = "main.ts",
-): Promise<{ path: string; schema: any; warnings: { where: string; message: string; module: string }[] }> {
+): Promise<
+  { path: string; schema: any; warnings: { where: string; message: string; module: string; line?: number }[] }
+> {
   const path = join(worker.data, "schema.json");
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [

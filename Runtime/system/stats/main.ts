@@ -51,8 +51,16 @@ function keep(samples: Sample[]) {
   try {
     for (const one of samples) {
       insert.run(
-        now, one.app, one.epoch, one.requests, one.errors, one.cpuMicroseconds, one.memoryBytes, one.databaseBytes,
-        one.bytesIn, one.bytesOut,
+        now,
+        one.app,
+        one.epoch,
+        one.requests,
+        one.errors,
+        one.cpuMicroseconds,
+        one.memoryBytes,
+        one.databaseBytes,
+        one.bytesIn,
+        one.bytesOut,
       );
       for (const [bound, count] of one.latency) insertLatency.run(now, one.app, bound, count);
     }
