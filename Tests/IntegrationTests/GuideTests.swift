@@ -36,6 +36,7 @@ struct GuideTests {
             let folder = host.folder.appending(path: "guide")
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             let deno = HostFixture.source.appending(path: ".tools/run/bin/deno").path
+            let runtime = HostFixture.source.appending(path: "Runtime").path
             let program = try HostFixture.executable().path
             var commands = 0
             for block in try blocks(of: "guide.md") {
@@ -63,6 +64,7 @@ struct GuideTests {
                     )
                     let script = """
                         cd '\(folder.path)'
+                        export MARTLET_DENO='\(deno)' MARTLET_RUNTIME='\(runtime)'
                         martlet() { '\(program)' "$@"; }
                         curl() { command curl --noproxy '*' --resolve 'shelf.localhost:\(try host.port):127.0.0.1' "$@"; }
                         \(command)

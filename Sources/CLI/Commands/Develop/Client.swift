@@ -52,7 +52,8 @@ struct ToolOptions: ParsableArguments {
 
     /// - Throws: ``MartletError`` that says how it is given.
     func runtimeFolder() throws(MartletError) -> URL {
-        if let runtime { return URL(filePath: runtime).standardizedFileURL }
+        let given = runtime ?? ProcessInfo.processInfo.environment["MARTLET_RUNTIME"]
+        if let given { return URL(filePath: given).standardizedFileURL }
         if let home = Programs.home { return home.appending(path: "Runtime") }
         throw MartletError(
             .badRequest,
