@@ -260,9 +260,10 @@ let cluster: [Target] = [
     .testTarget(
         name: "OrchestrationTests",
         dependencies: [
-            "ClusterContract", "Control", "Orchestration", "Slicer", "Storage", "Temporal", "TemporalTesting",
-            logging,
+            "CLI", "ClusterContract", "Control", "Orchestration", "Slicer", "Storage", "Temporal",
+            "TemporalTesting", logging,
         ],
+        exclude: ["Histories"],
         swiftSettings: strict
     ),
 ]

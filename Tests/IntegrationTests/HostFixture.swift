@@ -20,12 +20,15 @@ final class HostFixture: Sendable {
     private static let program = Bundle.main.executableURL.map { $0.deletingLastPathComponent() }
         .map { $0.appending(path: "martlet") }
 
-    static func with(_ body: @Sendable (HostFixture) async throws -> Void) async throws {
+    static func with(
+        arguments: [String] = [],
+        _ body: @Sendable (HostFixture) async throws -> Void
+    ) async throws {
         let folder = URL(filePath: "/tmp/martlet-it-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let fixture = HostFixture(folder: folder)
         do {
-            try await fixture.start()
+            try await fixture.start(arguments)
             try await body(fixture)
         } catch {
             await fixture.end()
@@ -40,7 +43,9 @@ final class HostFixture: Sendable {
     }
 
     /// Starts the host, or starts it again, and waits until it is ready.
-    func start(_ arguments: String...) async throws {
+    func start(_ arguments: String...) async throws { try await start(arguments) }
+
+    private func start(_ arguments: [String]) async throws {
         let log = folder.appending(path: "up.log")
         try Data().write(to: log)
         try process.start(

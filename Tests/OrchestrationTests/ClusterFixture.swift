@@ -48,20 +48,17 @@ final class ClusterFixture: Sendable {
         hosts: Int = 3,
         timing: ApplicationTiming = quick,
         policy: SlicerPolicy = quickPolicy,
+        runsControl: Bool = true,
         _ body: @escaping @Sendable (ClusterFixture) async throws -> Void
     ) async throws {
         try await TestServer.with { server in
             let fixture = try await ClusterFixture(server: server, hosts: hosts, timing: timing)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 let control = fixture.control(policy: policy)
-                group.addTask { try await control.run() }
+                if runsControl { group.addTask { try await control.run() } }
                 for host in fixture.hosts { group.addTask { try await fixture.worker(of: host).run() } }
                 defer { group.cancelAll() }
-                try await fixture.awaitSlicer()
-                for host in fixture.hosts { try await fixture.register(host) }
-                try await fixture.until("every host is online") {
-                    try await fixture.service.hosts().filter { $0.state == .online }.count == hosts
-                }
+                if runsControl { try await fixture.awaitHosts() }
                 try await body(fixture)
             }
             await fixture.connection.close()
@@ -111,6 +108,15 @@ final class ClusterFixture: Sendable {
             signal: HostWorkflowContract.register,
             signalInput: host.registration
         )
+    }
+
+    /// Brings all hosts into the cluster.
+    func awaitHosts() async throws {
+        try await awaitSlicer()
+        for host in hosts { try await register(host) }
+        try await until("every host is online") {
+            try await service.hosts().filter { $0.state == .online }.count == hosts.count
+        }
     }
 
     private func awaitSlicer() async throws {

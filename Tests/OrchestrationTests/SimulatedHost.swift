@@ -29,6 +29,7 @@ final class SimulatedHost: HostOrders, Sendable {
     struct State {
         var orders: [String] = []
         var faults: [String: [Fault]] = [:]
+        var hooks: [String: @Sendable () async throws -> Void] = [:]
         var serving: [ApplicationID: Int] = [:]
         var closed: Set<ApplicationID> = []
         var highest: [ApplicationID: Int] = [:]
@@ -74,6 +75,11 @@ final class SimulatedHost: HostOrders, Sendable {
         state.withLock { $0.faults[order, default: []].append(fault) }
     }
 
+    /// Does something when an order (`adopt guestbook`) comes for the first time, before it is carried out.
+    func before(_ order: String, _ hook: @escaping @Sendable () async throws -> Void) {
+        state.withLock { $0.hooks[order] = hook }
+    }
+
     func set(load: Int, of app: ApplicationID) { state.withLock { $0.loads[app] = load } }
 
     /// Ends it as a crash would: nothing is answered any more.
@@ -87,6 +93,8 @@ final class SimulatedHost: HostOrders, Sendable {
         number: Int = 0,
         _ body: (inout State) throws -> Report
     ) async throws -> Report {
+        let key = app.map { "\(name) \($0)" } ?? name
+        if let hook = state.withLock({ $0.hooks.removeValue(forKey: key) }) { try await hook() }
         let fault = try state.withLock { state -> Fault? in
             state.orders.append(app.map { "\(name) \($0)" } ?? name)
             if let app {
@@ -98,7 +106,6 @@ final class SimulatedHost: HostOrders, Sendable {
                 }
                 state.highest[app] = number
             }
-            let key = app.map { "\(name) \($0)" } ?? name
             guard state.faults[key]?.isEmpty == false else { return nil }
             return state.faults[key]?.removeFirst()
         }

@@ -49,3 +49,15 @@ struct SupervisedProgram: Service {
         }
     }
 }
+
+/// Programs that are told of a shutdown at the same time.
+struct SupervisedPrograms: Service {
+    let programs: [SupervisedProgram]
+
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for program in programs { group.addTask { try await program.run() } }
+            try await group.waitForAll()
+        }
+    }
+}

@@ -46,6 +46,7 @@ struct UpCluster: Sendable {
         let secretFile = try ClusterFiles.secretFile(in: folder)
         let temporalPort = try FreePort.find()
         let apiPort = port == 0 ? try FreePort.find() : port + UInt16(hosts)
+        let ports = try (0..<hosts).map { try port == 0 ? FreePort.find() : port + UInt16($0) }
         let connection = TemporalConnection(.init(host: "127.0.0.1", port: Int(temporalPort)))
         let (ready, continuation) = AsyncStream<Int>.makeStream()
         let control = ControlProcess(
@@ -62,19 +63,24 @@ struct UpCluster: Sendable {
                 protectsMetrics: listen != "127.0.0.1" && listen != "::1",
                 dashboard: Programs.home?.appending(path: "Runtime/dashboard/index.html")
             ),
-            appsPort: port,
+            appsPort: ports[0],
             metrics: metrics
         ) { continuation.yield($0) }
         let server = SupervisedProgram(name: "temporal", command: temporalCommand(temporalPort))
-        let programs = try (1...hosts).map { number in
+        let programs = try ports.enumerated().map { index, port in
             SupervisedProgram(
-                name: "h\(number)",
-                command: try hostCommand(number, temporalPort: temporalPort, secretFile: secretFile)
+                name: "h\(index + 1)",
+                command: try hostCommand(
+                    "h\(index + 1)",
+                    port: port,
+                    temporalPort: temporalPort,
+                    secretFile: secretFile
+                )
             )
         }
         // Ended in the reverse order: hosts, then control, then Temporal.
         var configuration = ServiceGroupConfiguration(
-            services: [server, control] + programs,
+            services: [server, control, SupervisedPrograms(programs: programs)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "martlet")
         )
@@ -190,20 +196,20 @@ struct UpCluster: Sendable {
     }
 
     private func hostCommand(
-        _ number: Int,
+        _ name: String,
+        port: UInt16,
         temporalPort: UInt16,
         secretFile: URL
     ) throws -> ChildProcess.Command {
-        let data = folder.appending(path: "hosts/h\(number)")
+        let data = folder.appending(path: "hosts/\(name)")
         try ClusterFiles.make(data)
-        let own = port == 0 ? 0 : port + UInt16(number - 1)
         return ChildProcess.Command(
             executable: URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().path(percentEncoded: false),
             arguments: [
-                "host", "--id", "h\(number)", "--data", data.path(percentEncoded: false), "--store", store,
+                "host", "--id", name, "--data", data.path(percentEncoded: false), "--store", store,
                 "--temporal", "127.0.0.1:\(temporalPort)", "--secret-file",
                 secretFile.path(percentEncoded: false),
-                "--listen", listen, "--port", "\(own)", "--domain", domain, "--log-level", logLevel,
+                "--listen", listen, "--port", "\(port)", "--domain", domain, "--log-level", logLevel,
             ] + hostArguments,
             environment: ProcessInfo.processInfo.environment
         )
