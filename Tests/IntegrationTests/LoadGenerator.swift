@@ -83,7 +83,7 @@ final class LoadGenerator: Sendable {
         }
         guard status == 0 else { return "connect: \(String(cString: strerror(errno)))" }
         let bytes = Array(text.utf8)
-        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count else {
+        guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
             return "send: \(String(cString: strerror(errno)))"
         }
         var answer: [UInt8] = []

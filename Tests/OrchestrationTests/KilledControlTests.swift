@@ -1,7 +1,9 @@
 import Control
 import Foundation
+import Storage
 import Synchronization
 import Temporal
+import TemporalTesting
 import Testing
 
 @testable import Orchestration

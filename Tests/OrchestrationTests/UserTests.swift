@@ -1,5 +1,6 @@
 import Control
 import Foundation
+import TemporalTesting
 import Testing
 
 @testable import Orchestration
@@ -39,9 +40,7 @@ struct UserTests {
             let register = AccountRegister(client: cluster.client)
             #expect(await register.user(presenting: token.token) == user)
             #expect(await register.user(presenting: token.token + "a") == nil)
-            let account = try #require(
-                try await cluster.service.setAccount(user, quotas: Account.Quotas(apps: 0))
-            )
+            let account = try await cluster.service.setAccount(user, quotas: Account.Quotas(apps: 0))
             #expect(account.tokens.map(\.id) == [token.id])
             let file = cluster.server.folder.appending(path: "app")
             try Data("1".utf8).write(to: file)
