@@ -82,8 +82,10 @@ package actor HostWorkflow: Workflow {
         context.isContinueAsNewSuggested || context.historyLength > 500
     }
 
+    /// A host that registers again with a new lease begins anew, also when it is the same process.
     private func isCurrent(_ registration: HostRegistration) -> Bool {
         self.registration?.incarnation == registration.incarnation
+            && self.registration?.leaseTerm == registration.leaseTerm
     }
 
     // MARK: - A session
