@@ -18,6 +18,9 @@ import Testing
             // What an attacker leaves is no use to it in its next worker either.
             let app = try ApplicationID(validating: HostileHost.attacker)
             try await host.fixture.daemon.killWorkers(of: app)
+            try await HostFixture.wait("another worker of the attacker answers") {
+                try await host.fixture.send(to: HostileHost.attacker).status == 200
+            }
             for name in [
                 "leave something in DENO_DIR for the next worker",
                 "read the neighbour's files by symbolic link",

@@ -31,6 +31,7 @@ extension Up {
         let folder = try stateFolder()
         let inside = folder.appending(path: "store").path(percentEncoded: false)
         var arguments = ["--sandbox", sandbox.rawValue, "--sleep-after", sleepAfter, "--memory", memory]
+        arguments += isolation.arguments
         if let litestream { arguments += ["--litestream", litestream] }
         if let deno { arguments += ["--deno", deno] }
         if let runtime { arguments += ["--runtime", runtime] }

@@ -29,6 +29,12 @@ struct IsolationOptions: ParsableArguments {
         case automatic, kernel, pasta, none
     }
 
+    /// The same options for another command that runs a host.
+    var arguments: [String] {
+        (without.map { ["--without", $0] } ?? []) + denied.flatMap { ["--deny-network", $0] }
+            + ["--uplink", uplink.rawValue]
+    }
+
     func apply(to configuration: inout HostConfiguration) throws {
         for word in without?.split(separator: ",") ?? [] {
             guard let isolation = HostConfiguration.Isolation(rawValue: String(word)) else {
