@@ -32,7 +32,7 @@ extension HostDaemon: ApplicationService {
             let removed = try await store.prune(app, keeping: configuration.limits.versions)
             removeFiles(of: removed)
             await databases?.dropArtifacts(removed)
-            return deployment(app, id, previous, since: begin)
+            return deployment(app, id, previous, version.warnings, since: begin)
         } catch {
             try await discard(id)
             throw MartletError(error, while: "deploy \(app)")
@@ -63,7 +63,7 @@ extension HostDaemon: ApplicationService {
         }
         do {
             try await takeIntoUse(app, target.id, DeploymentRun(onEvent: onEvent))
-            return deployment(app, target.id, current, since: begin)
+            return deployment(app, target.id, current, [], since: begin)
         } catch {
             throw MartletError(error, while: "roll \(app) back")
         }
@@ -174,6 +174,7 @@ extension HostDaemon: ApplicationService {
         _ app: ApplicationID,
         _ version: VersionID,
         _ previous: VersionID?,
+        _ warnings: [String],
         since begin: Uptime
     ) -> Deployment {
         Deployment(
@@ -182,7 +183,7 @@ extension HostDaemon: ApplicationService {
             previousVersion: previous,
             url: url(of: app),
             elapsedMilliseconds: (uptime() - begin).milliseconds,
-            warnings: []
+            warnings: warnings
         )
     }
 }

@@ -75,7 +75,8 @@ extension HostDaemon {
             requestTimeout: requestTimeout,
             waitUntil: configuration.timeouts.waitUntil,
             deadline: configuration.timeouts.start,
-            schema: development?.schema,
+            schema: development.map { $0.schema.map(StartOrder.Schema.data) }
+                ?? (TypeSchema.exists(in: folders.app) ? .app(TypeSchema.path) : nil),
             isDevelopment: development != nil
         )
         // A heap that is larger than the pool's must be asked for at boot, and so must a folder for compiled modules.

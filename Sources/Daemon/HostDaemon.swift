@@ -16,6 +16,7 @@ public actor HostDaemon: Service {
     let secrets: SecretBox
     let logs: LogStore
     let pool: WorkerPool
+    private let site: WorkerSite
     let isolator: any Isolator
     nonisolated let groups: any ControlGroups
     nonisolated let gateway: NetworkGateway?
@@ -88,6 +89,7 @@ public actor HostDaemon: Service {
         groups = selection.groups
         gateway = selection.gateway
         Leftovers(runFolder: folder.run, groups: groups, logger: logger).remove()
+        site = selection.site
         store = try StateStore(path: folder.database)
         secrets = try SecretBox(keyFile: folder.key)
         logs = LogStore(folder: folder)
@@ -208,6 +210,7 @@ public actor HostDaemon: Service {
                 group.addTask { await self.takeOverStoredApplications() }
                 group.addTask { await self.cronLoop() }
                 group.addTask { await self.diskLoop() }
+                group.addTask { await self.fillRuntimeCache() }
                 for await job in jobs { group.addTask { await job() } }
                 // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with
                 // them the jobs that watch them.
@@ -216,6 +219,18 @@ public actor HostDaemon: Service {
         } onCancelOrGracefulShutdown: { [jobSource, wakeSource] in
             wakeSource.finish()
             jobSource.finish()
+        }
+    }
+
+    /// Makes later boots quick, once those that the pool needs at once are done.
+    private func fillRuntimeCache() async {
+        guard let cache = site.runtimeCache, cache.usable == nil else { return }
+        await pool.fill(atMost: configuration.timeouts.boot)
+        guard !isStopping else { return }
+        do {
+            try await cache.fill(on: site, deadline: configuration.timeouts.boot) { await pool.takeID() }
+        } catch {
+            logger.warning("workers boot without compiled modules", metadata: ["error": "\(error)"])
         }
     }
 

@@ -70,6 +70,24 @@ struct ExamplesTests {
         }
     }
 
+    @Test func `todos are checked by their types and described by them`() async throws {
+        try await HostFixture.with { host in
+            let deployed = try await host.martlet("deploy", "examples/todos")
+            #expect(deployed.status == 0, "\(deployed.errors)")
+            let json = "Content-Type: application/json"
+            let wrong = try await host.request("todos", "/todos", "-d", #"{"title":3}"#, "-H", json)
+            #expect(wrong.output.hasSuffix("400"), "\(wrong.output)")
+            #expect(wrong.output.contains("title"), "\(wrong.output)")
+            let right = try await host.request("todos", "/todos", "-d", #"{"title":"water"}"#, "-H", json)
+            #expect(right.output.contains(#""priority":"normal""#), "\(right.output)")
+            await host.stop()
+            try await host.start()
+            let again = try await host.request("todos", "/todos?limit=many")
+            #expect(again.output.hasSuffix("400"), "\(again.output)")
+            #expect(try await host.request("todos", "/openapi.json").output.contains("NewTodo"))
+        }
+    }
+
     @Test func `a chat answers over a WebSocket and remembers`() async throws {
         try await HostFixture.with { host in
             #expect(try await host.martlet("deploy", "examples/chat").status == 0)

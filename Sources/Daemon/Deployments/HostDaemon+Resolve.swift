@@ -7,15 +7,21 @@ extension HostDaemon {
     /// Gets the packages that the app names, and freezes them in its folder.
     ///
     /// Runs `deno install` in a sandbox that sees the app's folder alone, and the harness's `resolve.ts` after it, which
-    /// writes what an import map says into the modules themselves. An app without dependencies costs nothing. Throws
-    /// ``MartletError`` with code `check_failed` and the installer's words.
+    /// writes what an import map says into the modules themselves; then the declared types of an app with the framework
+    /// are read. An app without either costs nothing. Throws ``MartletError`` with code `check_failed` and the
+    /// installer's words.
     public func resolve(
         _ version: UnpackedVersion,
         onProgress: @escaping @Sendable (String) async -> Void
     ) async throws -> UnpackedVersion {
         let unfinished = folder.unfinished(version.version.rawValue)
+        var version = version
         // Where the version is in its place already, it was resolved before.
-        guard FileManager.default.fileExists(atPath: unfinished) else { return version }
+        guard FileManager.default.fileExists(atPath: unfinished) else {
+            version.warnings = TypeSchema(of: folder.version(version.version.rawValue))?.notes ?? []
+            return version
+        }
+        try TypeSchema.clear(unfinished)
         let needs = Dependencies(folder: unfinished)
         if needs.installs {
             await onProgress("installing packages")
@@ -35,11 +41,59 @@ extension HostDaemon {
                 app: version.app
             )
         }
+        if TypeSchema.isWanted(main: version.main, in: unfinished) {
+            await onProgress("reading the types")
+            version.warnings = try await annotate(version, in: unfinished)
+        }
         return version
+    }
+
+    /// Writes down what the types of an app say, for the framework to check requests by.
+    ///
+    /// An app whose types cannot be read starts without; that is no failure.
+    ///
+    /// - Returns: what a person should know of it.
+    private func annotate(_ version: UnpackedVersion, in files: String) async throws -> [String] {
+        try TypeSchema.prepare(files)
+        let tool = try await runTool(
+            ["run", "--no-prompt", "--no-remote", "--no-lock", "--allow-read"]
+                + ["--allow-write=/app/" + TypeSchema.folderName, "--allow-run=" + isolator.toolProgram]
+                + ["/runtime/annotate.ts", "--root", "/app", "--main", "/app/" + version.main]
+                + ["--out", "/app/" + TypeSchema.path],
+            in: files,
+            atMost: .seconds(60)
+        )
+        if tool.end == .exited(status: 0), let schema = TypeSchema(of: files) { return schema.notes }
+        try TypeSchema.clear(files)
+        let reason = tool.end == nil ? "it took longer than 60 s" : tool.words
+        return ["the types are not checked, because they could not be read: " + reason]
     }
 
     /// Runs the runtime's program on an app's folder and nothing else.
     private func run(_ arguments: [String], in files: String, app: ApplicationID) async throws {
+        let limit = configuration.timeouts.resolve
+        let tool = try await runTool(arguments, in: files, atMost: limit)
+        guard let end = tool.end else {
+            throw MartletError(
+                .timeout,
+                "the packages of \(app) were not there after \(limit.milliseconds / 1000) s"
+            )
+        }
+        guard end == .exited(status: 0) else {
+            throw MartletError(
+                .checkFailed,
+                "the packages of \(app) could not be resolved: `deno \(arguments[0])` \(end)"
+                    + (tool.words.isEmpty ? "" : ":\n" + tool.words)
+            )
+        }
+    }
+
+    /// How the program ended, nil when it was ended after `limit`, and the last lines that it wrote.
+    private func runTool(
+        _ arguments: [String],
+        in files: String,
+        atMost limit: Duration
+    ) async throws -> (end: ProcessEnd?, words: String) {
         let scratch = folder.stagingPath()
         try StateFolder.make(scratch, mode: 0o700)
         // The next start of the daemon would remove it too.
@@ -61,22 +115,9 @@ extension HostDaemon {
             network: network,
             onLine: { output.take($1) }
         )
-        let end = await child.end.wait(atMost: configuration.timeouts.resolve)
-        guard let end else {
-            child.signal(SIGKILL)
-            throw MartletError(
-                .timeout,
-                "the packages of \(app) were not there after \(configuration.timeouts.resolve.milliseconds / 1000) s"
-            )
-        }
-        guard end == .exited(status: 0) else {
-            let words = output.text
-            throw MartletError(
-                .checkFailed,
-                "the packages of \(app) could not be resolved: `deno \(arguments[0])` \(end)"
-                    + (words.isEmpty ? "" : ":\n" + words)
-            )
-        }
+        let end = await child.end.wait(atMost: limit)
+        if end == nil { child.signal(SIGKILL) }
+        return (end, output.text)
     }
 }
 
@@ -92,10 +133,6 @@ struct Dependencies: Equatable {
         var optionalDependencies: [String: String]?
     }
 
-    private struct Configuration: Decodable {
-        var imports: [String: String]?
-    }
-
     init(folder: String) {
         let read = { FileManager.default.contents(atPath: folder + "/" + $0) }
         if let data = read("package.json"),
@@ -105,16 +142,37 @@ struct Dependencies: Equatable {
             installs =
                 package.dependencies?.isEmpty == false || package.optionalDependencies?.isEmpty == false
         }
-        if let data = read("deno.json") ?? read("deno.jsonc"),
-            let configuration = try? JSONDecoder().decode(Configuration.self, from: data)
-        {
-            let imports = configuration.imports ?? [:]
-            hasImportMap = !imports.isEmpty
-            let isFetched = imports.values.contains { $0.hasPrefix("npm:") || $0.hasPrefix("jsr:") }
-            installs = installs || isFetched
+        if let data = read("deno.json") ?? read("deno.jsonc") {
+            // What is no JSON is shown by the runtime itself, which reads it as the map is resolved.
+            let json = try? PositionedJSONParser.parse(String(decoding: data, as: UTF8.self))
+            hasImportMap = json.map { !Self.targets($0).isEmpty } ?? true
+            let isFetched = json.map {
+                Self.targets($0).contains { $0.hasPrefix("npm:") || $0.hasPrefix("jsr:") }
+            }
+            installs = installs || isFetched == true
         }
         // Packages that came with the upload are used as they are.
         if FileManager.default.fileExists(atPath: folder + "/node_modules") { installs = false }
         hasLock = read("deno.lock") != nil
+    }
+
+    /// What the names of an import map lead to, in `deno.json` itself, for all modules or for some.
+    private static func targets(_ json: PositionedJSON) -> [String] {
+        members(json).flatMap { member -> [String] in
+            switch member.key {
+            case "imports": return strings(member.value)
+            case "scopes": return members(member.value).flatMap { strings($0.value) }
+            case "importMap": return ["a file"]
+            default: return []
+            }
+        }
+    }
+
+    private static func members(_ json: PositionedJSON) -> [PositionedJSON.Member] {
+        if case .object(let members) = json.value { members } else { [] }
+    }
+
+    private static func strings(_ json: PositionedJSON) -> [String] {
+        members(json).compactMap { if case .string(let text) = $0.value.value { text } else { nil } }
     }
 }

@@ -11,6 +11,8 @@ public struct UnpackedVersion: Codable, Sendable, Equatable {
     public var main: String
     /// Set by the check: see ``HostConfiguration/Limits/slowImport``.
     public var usesCache = false
+    /// Set by resolving: what the person should know though the version is good.
+    public var warnings: [String] = []
 
     /// Reads the settings of an unpacked app and finds its script.
     ///

@@ -81,6 +81,8 @@ package struct BubblewrapIsolator: Isolator {
         options += ["--symlink", "var/data", "/data"]
         if let cache = boot.folders?.cache {
             options += ["--bind", cache, Self.layout.cache]
+        } else if let cache = boot.runtimeCache {
+            options += ["--ro-bind", cache, Self.layout.cache]
         } else {
             options += ["--size", "67108864", "--tmpfs", Self.layout.cache]
         }

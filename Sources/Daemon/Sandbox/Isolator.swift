@@ -80,6 +80,8 @@ package struct WorkerBoot: Sendable {
     package var folder: String
     /// The app's folders where they are known already, nil for a worker of the pool.
     package var folders: WorkerFolders?
+    /// The runtime's compiled modules of the harness, to be read only; nil where there are none, or the app has its own.
+    package var runtimeCache: String?
     package var group: (any ControlGroup)?
     package var queue: DispatchQueue
     /// Nil where workers share the host's network.

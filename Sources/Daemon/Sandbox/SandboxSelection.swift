@@ -66,7 +66,7 @@ struct SandboxSelection {
                 graftsFolders: canGraft
             )
         }
-        site = WorkerSite(
+        var site = WorkerSite(
             isolator: isolator,
             groups: groups,
             gateway: gateway,
@@ -78,6 +78,15 @@ struct SandboxSelection {
             ),
             standardMemoryBytes: configuration.limits.memoryBytes
         )
+        if configuration.sandbox != .none {
+            site.runtimeCache = RuntimeCache(
+                folder: folder,
+                deno: deno,
+                runtime: runtime,
+                heapMegabytes: WorkerSite.heapMegabytes(forLimit: configuration.limits.memoryBytes)
+            )
+        }
+        self.site = site
     }
 
     private static func confinement(_ lacks: inout Lacks) throws -> Confinement {

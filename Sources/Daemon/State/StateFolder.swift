@@ -16,6 +16,7 @@ package import Foundation
 /// apps/<app>/placement.json   under which epoch the data is this host's
 /// apps/<app>/cache/<sha256>/  compiled modules of large apps
 /// apps/<app>/log/             what it wrote
+/// runtime/                    compiled modules of the harness
 /// replication/                what the replication program needs while it runs
 /// store/                      the object store, unless it is elsewhere
 /// staging/                    what is not complete yet; emptied at start
@@ -57,6 +58,8 @@ package struct StateFolder: Sendable {
     package func incoming(_ app: String) -> String { self.app(app) + "/incoming" }
     /// Data that was found to be older than the replica, kept until the next time.
     package func superseded(_ app: String) -> String { self.app(app) + "/data.superseded" }
+    /// The runtime's compiled modules of the harness.
+    package var runtimeCaches: String { path + "/runtime" }
     package var replication: String { path + "/replication" }
     package var objectStore: String { path + "/store" }
     package func log(_ app: String) -> String { self.app(app) + "/log" }
@@ -141,7 +144,7 @@ package struct StateFolder: Sendable {
     }
 
     /// FNV-1a: the same in every process, unlike Swift's own hash.
-    private static func hash(_ text: String) -> UInt64 {
+    static func hash(_ text: String) -> UInt64 {
         text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
 }

@@ -74,7 +74,7 @@ package final class Worker: Sendable {
             _ = group.remove()
             throw error
         }
-        let boot = WorkerBoot(
+        var boot = WorkerBoot(
             id: id,
             folder: folder,
             folders: folders,
@@ -82,6 +82,7 @@ package final class Worker: Sendable {
             queue: queue,
             network: network
         )
+        if folders?.cache == nil { boot.runtimeCache = site.runtimeCache?.usable }
         let inbox = Inbox()
         let output = Output()
         do {
@@ -256,97 +257,4 @@ package final class Worker: Sendable {
     package func lastOutput() -> String { output.tail() }
 
     package typealias OutputSink = @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
-}
-
-/// What a worker needs to start an app.
-package struct StartOrder: Sendable {
-    package var app: String
-    package var version: String
-    /// Relative to the app's folder.
-    package var main: String
-    package var environment: [String: String]
-    package var folders: WorkerFolders
-    package var limits: ControlGroupLimits
-    package var network: NamePolicy
-    /// Of one file, which no write makes larger; nil for no limit.
-    package var fileBytes: Int?
-    package var publicURL: String?
-    package var requestTimeout: Duration
-    /// How long background work may keep the app awake.
-    package var waitUntil: Duration
-    /// How long the start may take.
-    package var deadline: Duration
-    /// The file with the types of the app's handlers, relative to the data folder.
-    package var schema: String?
-    package var isDevelopment: Bool
-
-    package init(
-        app: String,
-        version: String,
-        main: String,
-        environment: [String: String],
-        folders: WorkerFolders,
-        limits: ControlGroupLimits,
-        network: NamePolicy = .open,
-        fileBytes: Int? = nil,
-        publicURL: String?,
-        requestTimeout: Duration,
-        waitUntil: Duration,
-        deadline: Duration,
-        schema: String? = nil,
-        isDevelopment: Bool = false
-    ) {
-        self.app = app
-        self.version = version
-        self.main = main
-        self.environment = environment
-        self.folders = folders
-        self.limits = limits
-        self.network = network
-        self.fileBytes = fileBytes
-        self.publicURL = publicURL
-        self.requestTimeout = requestTimeout
-        self.waitUntil = waitUntil
-        self.deadline = deadline
-        self.schema = schema
-        self.isDevelopment = isDevelopment
-    }
-
-    func assignment(_ layout: WorkerLayout) -> HostMessage.Assignment {
-        HostMessage.Assignment(
-            app: app,
-            version: version,
-            main: layout.app + "/" + main,
-            data: layout.data,
-            env: environment,
-            publicURL: publicURL,
-            limits: .init(requestTimeout: requestTimeout, startTimeout: deadline, waitUntil: waitUntil),
-            schema: schema.map { layout.data + "/" + $0 },
-            develop: isDevelopment ? true : nil
-        )
-    }
-}
-
-/// Why a worker did not get so far.
-package enum WorkerError: Error, Sendable, CustomStringConvertible {
-    case notReady(after: Duration, output: String)
-    case ended(ProcessEnd, output: String)
-    case failed(WorkerMessage.StartFailure)
-    case hangs(after: Duration)
-
-    package var description: String {
-        switch self {
-        case .notReady(let time, let output):
-            "the worker was not ready in \(time.milliseconds) ms" + Self.quoted(output)
-        case .ended(let end, let output): "the worker \(end) before it was ready" + Self.quoted(output)
-        case .failed(let failure): failure.summary
-        case .hangs(let time):
-            "it was not ready in \(time.milliseconds / 1000) s: the script's top level has not finished; "
-                + "do long work in fetch, or in ctx.waitUntil"
-        }
-    }
-
-    private static func quoted(_ output: String) -> String {
-        output.isEmpty ? "; it wrote nothing" : ": " + output
-    }
 }

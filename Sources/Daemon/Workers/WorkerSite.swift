@@ -15,6 +15,8 @@ package struct WorkerSite: Sendable {
     package var wakingCPU = Double(min(ProcessInfo.processInfo.activeProcessorCount, 2))
     /// The memory limit for which the heap of the pool's workers is sized.
     package var standardMemoryBytes: Int
+    /// Nil where workers have no folders of their own.
+    package var runtimeCache: RuntimeCache?
 
     package init(
         isolator: any Isolator,
