@@ -113,7 +113,7 @@ let daemon: [Target] = [
         dependencies: [
             "Archive", "Control", "CSandbox", "martlet-confine", "Proxy", "ProxyTLS", "Replication",
             "Storage", grdb, crypto,
-            logging,
+            logging, metrics,
             lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],
         swiftSettings: strict

@@ -15,6 +15,7 @@ public struct ControlAPI: Service {
     private let version: String
     private let health: @Sendable () async -> Health
     private let metrics: PrometheusRegistry?
+    private let collectMetrics: @Sendable () async -> Void
     private let logger: Logger
     private let onReady: @Sendable (_ port: Int?) async -> Void
 
@@ -29,6 +30,7 @@ public struct ControlAPI: Service {
     ///   - version: The program's version, which `/` and `/v1` tell.
     ///   - health: What `/healthz` answers.
     ///   - metrics: What `/metrics` answers; without it there is no such page.
+    ///   - collectMetrics: Called before, to bring up to date what is not noted as it happens.
     ///   - logger: For faults.
     ///   - onReady: Called once connections are accepted, with the port where there is one.
     public init(
@@ -40,6 +42,7 @@ public struct ControlAPI: Service {
         version: String,
         health: @escaping @Sendable () async -> Health,
         metrics: PrometheusRegistry?,
+        collectMetrics: @escaping @Sendable () async -> Void = {},
         logger: Logger,
         onReady: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }
     ) {
@@ -51,6 +54,7 @@ public struct ControlAPI: Service {
         self.version = version
         self.health = health
         self.metrics = metrics
+        self.collectMetrics = collectMetrics
         self.logger = logger
         self.onReady = onReady
     }
@@ -99,6 +103,7 @@ public struct ControlAPI: Service {
             version: version,
             health: health,
             metrics: metrics,
+            collectMetrics: collectMetrics,
             dashboard: configuration.dashboard
         ).add(to: router)
         let group = router.group("v1")

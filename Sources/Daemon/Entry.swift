@@ -21,6 +21,10 @@ final class Entry {
     var isRemoved = false
     /// What its data takes on the disk, as it was counted last.
     var databaseBytes: Int?
+    /// Since when a request waits for the app to serve, and what it was woken from.
+    var wanted: (at: Uptime, from: String)?
+    /// The requests that its counter has.
+    var countedRequests = 0
     /// How long running requests of a worker that is retired may go on, where an order says.
     var drainLimit: Duration?
 

@@ -10,6 +10,8 @@ extension HostDaemon: ApplicationService {
         let run = DeploymentRun(onEvent: onEvent)
         var version = try await run.step(.unpack) { try await self.unpack(upload.archive, name: upload.name) }
         let (app, id) = (version.app, version.version)
+        underway[id, default: 0] += 1
+        defer { underway[id] = underway[id].flatMap { $0 > 1 ? $0 - 1 : nil } }
         do {
             let record = try await store.claim(app, for: upload.owner, now: Date())
             let entry = try change(app, record)
@@ -32,8 +34,10 @@ extension HostDaemon: ApplicationService {
             let removed = try await store.prune(app, keeping: configuration.limits.versions)
             removeFiles(of: removed)
             await databases?.dropArtifacts(removed)
+            Self.noteDeployment("done", uptime() - begin)
             return deployment(app, id, previous, version.warnings, since: begin)
         } catch {
+            Self.noteDeployment("failed", uptime() - begin)
             try await discard(id)
             throw MartletError(error, while: "deploy \(app)")
         }
@@ -155,6 +159,8 @@ extension HostDaemon: ApplicationService {
 
     /// Removes the files of a version that came to nothing.
     private func discard(_ version: VersionID) async throws {
+        // Another deployment of the same content goes on with them.
+        guard underway[version] == 1 else { return }
         // Files of the same content may be in use by another app, or by an earlier version of this one.
         try? FileManager.default.removeItem(atPath: folder.unfinished(version.rawValue))
         if try await !store.isUsed(version) { removeFiles(of: [version]) }

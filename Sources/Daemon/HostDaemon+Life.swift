@@ -9,6 +9,7 @@ import Synchronization
 extension HostDaemon {
     func handle(_ event: LifeMachine.Event, _ entry: Entry) {
         // Actions may bring further events; they are done one after the other, in order.
+        if event == .requested { noteWanted(entry) }
         var events = [event]
         while !events.isEmpty {
             for action in entry.machine.handle(events.removeFirst(), now: uptime()) {
@@ -76,10 +77,12 @@ extension HostDaemon {
         entry.cell.forward(to: instance.upstream) { Self.explanation(instance, app, $0) }
         entry.cell.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
         proxy?.retryHeld(entry.cell.waiting)
+        noteServing(entry)
     }
 
     private func refuse(_ entry: Entry, _ message: String, _ pause: Duration) {
         entry.lastFailure = ApplicationStatus.Failure(message: message, at: Date())
+        entry.wanted = nil
         let answer = Self.unavailable(entry, "app_failed", message, pause)
         entry.cell.respond(answer)
         proxy?.refuseHeld(entry.cell.waiting, with: answer)
@@ -157,6 +160,7 @@ extension HostDaemon {
             let instance = try await makeInstance(id, stored, develops: development)
             guard let entry = entries[app] else { return await discard(instance, app) }
             adopt(instance, entry)
+            Self.noteStart("started")
             handle(.started(id), entry)
             // A host that took the app over while it slept does not know its routes yet.
             if entry.cron.isEmpty { try await takeCron(of: stored, routes: instance.report.cron ?? []) }
@@ -177,6 +181,7 @@ extension HostDaemon {
         guard let entry = entries[app] else { return }
         entry.awake?.starts.remove(id)
         tidy(entry)
+        Self.noteStart("failed")
         logs.log(of: app).note("start failed: \(message)", version: entry.record.version, level: .error)
         handle(.startFailed(id, message), entry)
     }
@@ -210,6 +215,7 @@ extension HostDaemon {
         } else {
             let message = cause.summary
             logs.log(of: app).note(message, version: instance.version, level: .error)
+            Self.noteUnwantedEnd(isOutOfMemory ? "memory" : "exit")
             entry.lastFailure = ApplicationStatus.Failure(message: message, at: Date())
             handle(.exited(instance.id, message), entry)
         }

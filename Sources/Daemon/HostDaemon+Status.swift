@@ -109,7 +109,7 @@ extension HostDaemon {
         )
     }
 
-    private func state(_ entry: Entry) -> ApplicationState {
+    func state(_ entry: Entry) -> ApplicationState {
         if entry.record.version == nil { return .deploying }
         return switch entry.machine.state {
         case .asleep, .closed: .asleep

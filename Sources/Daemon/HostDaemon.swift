@@ -44,6 +44,8 @@ public actor HostDaemon: Service {
     var entries: [ApplicationID: Entry]
     /// Apps that the object store knows and that have no version here yet.
     var stored: [ApplicationID: ApplicationRecord] = [:]
+    /// How many deployments of a content are under way.
+    var underway: [VersionID: Int] = [:]
     var takingOver: [ApplicationID: Task<Void, any Error>] = [:]
     /// The apps that the sweep looks at: those with workers, and those that back off.
     var watched: Set<ApplicationID> = []

@@ -9,6 +9,7 @@ struct OperationsRoutes {
     let version: String
     let health: @Sendable () async -> Health
     let metrics: PrometheusRegistry?
+    let collectMetrics: @Sendable () async -> Void
     let dashboard: URL?
 
     /// The page runs its own script and talks to this API, and nothing else may be in it or around it.
@@ -32,8 +33,10 @@ struct OperationsRoutes {
             return try Response.json(report, status: report.status == .down ? .serviceUnavailable : .ok)
         }
         if let metrics {
+            let collectMetrics = collectMetrics
             router.get("metrics") { _, _ in
-                Response.plain(metrics.render(), type: "text/plain; version=0.0.4; charset=utf-8")
+                await collectMetrics()
+                return Response.plain(metrics.render(), type: "text/plain; version=0.0.4; charset=utf-8")
             }
         }
         let dashboard = dashboard

@@ -10,6 +10,17 @@ package enum OutputLine {
         var source: String?
     }
 
+    /// What a line says that does not come from the app's `console`: plain text, or a warning of the harness.
+    static func wordsOfRuntime(_ line: ArraySlice<UInt8>) -> String? {
+        guard line.first == 0x1E else { return String(decoding: line.prefix(4096), as: UTF8.self) }
+        // Only these are worth reading; an app that writes the same deceives itself alone.
+        guard line.firstRange(of: Array(#""source":"martlet""#.utf8)) != nil,
+            let content = try? JSONDecoder().decode(Structured.self, from: Data(line.dropFirst())),
+            content.level == "warn" || content.level == "error"
+        else { return nil }
+        return content.text
+    }
+
     /// The record of a line.
     ///
     /// Its time is the host's, because an app can write what it likes.

@@ -58,9 +58,9 @@ extension Worker {
 
         func take(_ kind: ChildProcess.Output, _ line: ArraySlice<UInt8>) {
             let sink = state.withLock { state in
-                // Structured lines of the console are in the log; the plain ones are the runtime's own words.
-                if line.first != 0x1E {
-                    state.tail.append(String(decoding: line.prefix(400), as: UTF8.self))
+                // What the app writes with `console` is in the log; this is for the words of the runtime and the harness.
+                if let words = OutputLine.wordsOfRuntime(line) {
+                    state.tail.append(String(words.prefix(400)))
                     if state.tail.count > Self.tailLines { state.tail.removeFirst() }
                 }
                 return state.sink

@@ -110,6 +110,7 @@ struct Up: AsyncParsableCommand {
             version: Martlet.version,
             health: { Health(checks: [Health.Check(name: "host", status: .ok, message: host.summary)]) },
             metrics: metrics,
+            collectMetrics: { await host.collectMetrics() },
             logger: Logger(label: "martlet.api"),
             onReady: { continuation.yield($0) }
         )
