@@ -2,6 +2,7 @@ import Control
 import Foundation
 import Metrics
 import Proxy
+import Synchronization
 
 /// What `/metrics` tells of a host.
 ///

@@ -310,6 +310,7 @@ public actor HostDaemon: Service {
         await closeStore(after: instances)
         await gateway?.close()
         logs.closeAll()
+        groups.removeEmpty()
     }
 }
 

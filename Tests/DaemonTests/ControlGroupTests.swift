@@ -62,6 +62,24 @@ import Testing
         }
     }
 
+    @Test func `empty groups of daemons that are gone are removed, and others stay`() throws {
+        try withFolder { folder in
+            let own = ControlFolder(path: folder + "/martlet-own")
+            for name in ["martlet-own", "martlet-gone/w1", "martlet-gone/w2", "martlet-busy/w1", "other"] {
+                try FileManager.default.createDirectory(
+                    atPath: folder + "/" + name,
+                    withIntermediateDirectories: true
+                )
+            }
+            // In the kernel's tree, processes keep a group; in this one, a file does.
+            try put("", folder + "/martlet-busy/w1/process")
+            own.removeEmptyDaemons(olderThan: .seconds(3600))
+            #expect(ControlFolder(path: folder).folders().sorted() == ["martlet-busy", "martlet-gone", "other"])
+            own.removeEmptyDaemons(olderThan: .zero)
+            #expect(ControlFolder(path: folder).folders().sorted() == ["martlet-busy", "other"])
+        }
+    }
+
     @Test func `a machine without control groups says so`() {
         let groups = ControlGroupDetection.detect(name: "x", mounts: "", membership: "")
         #expect(groups.features.missing == ["memory", "cpu", "pids", "freezer"])

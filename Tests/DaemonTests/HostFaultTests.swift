@@ -187,5 +187,7 @@ import Testing
             #expect(try await host.send(to: "site").body == "alive")
         }
         #expect(selection.groups.existing().isEmpty)
+        let left = selection.groups.roots.filter { FileManager.default.fileExists(atPath: $0) }
+        #expect(left.isEmpty)
     }
 }

@@ -78,9 +78,24 @@ final class HostFixture: Sendable {
 
     /// Runs a command of the program.
     func martlet(_ arguments: String..., input: String? = nil) async throws -> Output {
-        let executable = try Self.executable()
-        return try await run(executable, arguments, input: input)
+        try await martlet(arguments, input: input)
     }
+
+    func martlet(_ arguments: [String], input: String? = nil) async throws -> Output {
+        try await run(try Self.executable(), arguments, input: input)
+    }
+
+    /// Makes a folder with an app of one script.
+    ///
+    /// - Returns: its path, whose last part is the app's name.
+    func app(_ name: String, _ script: String) throws -> String {
+        let folder = folder.appending(path: "apps/" + name)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data(script.utf8).write(to: folder.appending(path: "main.js"))
+        return folder.path
+    }
+
+    func json(_ text: String) throws -> Any { try JSONSerialization.jsonObject(with: Data(text.utf8)) }
 
     /// Makes a request to an app, or to the API where there is none, with curl.
     func request(_ app: String?, _ path: String, _ arguments: String...) async throws -> Output {
@@ -105,7 +120,7 @@ final class HostFixture: Sendable {
         }
     }
 
-    private var environment: [String: String] {
+    var environment: [String: String] {
         [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder.path,
             "MARTLET_CONFIG": folder.appending(path: "config.json").path, "TERM": "dumb",

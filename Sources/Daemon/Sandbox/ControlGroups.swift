@@ -16,6 +16,14 @@ package protocol ControlGroups: Sendable {
 
     /// Removes the folders of the daemon's own, which must be empty.
     func close()
+
+    /// The daemon's own folders, while it has any.
+    var roots: [String] { get }
+
+    /// Removes the daemon's own folder when it is empty, and empty ones that other daemons have left on this machine.
+    ///
+    /// One that a running daemon needs again is made again.
+    func removeEmpty()
 }
 
 /// What can be limited or done here.
@@ -163,4 +171,33 @@ struct ControlFolder: Sendable {
     }
 
     func remove() -> Bool { rmdir(path) == 0 || errno == ENOENT }
+
+    /// Removes it, if it is an empty group of a daemon, and those of other daemons beside it.
+    ///
+    /// The kernel removes no group that has processes or groups. One that is empty may be for a process that is about to
+    /// enter, so of other daemons only what is old goes.
+    func removeEmptyDaemons(olderThan age: Duration = .seconds(1800)) {
+        _ = remove()
+        let parent = ControlFolder(path: (path as NSString).deletingLastPathComponent)
+        for name in parent.folders() where name.hasPrefix(Self.daemonPrefix) {
+            let daemon = ControlFolder(path: parent.path + "/" + name)
+            guard daemon.path != path, daemon.age >= age else { continue }
+            if daemon.remove() { continue }
+            for worker in daemon.folders() {
+                let group = ControlFolder(path: daemon.path + "/" + worker)
+                if group.age >= age { _ = group.remove() }
+            }
+            _ = daemon.remove()
+        }
+    }
+
+    /// How daemons name their groups.
+    static let daemonPrefix = "martlet-"
+
+    private var age: Duration {
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),  // Gone: it is not old.
+            let made = attributes[.modificationDate] as? Date
+        else { return .zero }
+        return .seconds(-made.timeIntervalSinceNow)
+    }
 }

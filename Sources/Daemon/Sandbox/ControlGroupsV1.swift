@@ -7,7 +7,7 @@ package struct ControlGroupsV1: ControlGroups {
     package let features: ControlGroupFeatures
 
     /// The folder of this daemon's groups in each controller's tree.
-    private let roots: [(controller: String, folder: ControlFolder)]
+    private let controllers: [(controller: String, folder: ControlFolder)]
 
     /// Takes the controllers that this process may use.
     ///
@@ -25,7 +25,7 @@ package struct ControlGroupsV1: ControlGroups {
             } catch { continue }
         }
         guard !roots.isEmpty else { return nil }
-        self.roots = roots
+        controllers = roots
         let bits: [String: ControlGroupFeatures] = [
             "memory": .memory, "cpu": .cpu, "pids": .processes, "freezer": .freezer,
         ]
@@ -35,18 +35,25 @@ package struct ControlGroupsV1: ControlGroups {
 
     package func make(_ name: String) throws -> any ControlGroup {
         let group = group(name)
+        for root in controllers { try root.folder.make() }
         for folder in group.folders.values { try folder.make() }
         return group
     }
 
     package func existing() -> [any ControlGroup] {
-        Set(roots.flatMap { $0.folder.folders() }).sorted().map(group)
+        Set(controllers.flatMap { $0.folder.folders() }).sorted().map(group)
     }
 
-    package func close() { for (_, folder) in roots { _ = folder.remove() } }
+    package var roots: [String] { controllers.map(\.folder.path) }
+
+    package func removeEmpty() {
+        for root in controllers { root.folder.removeEmptyDaemons() }
+    }
+
+    package func close() { for (_, folder) in controllers { _ = folder.remove() } }
 
     private func group(_ name: String) -> ControlGroupV1 {
-        let folders = roots.map { ($0.controller, ControlFolder(path: $0.folder.path + "/" + name)) }
+        let folders = controllers.map { ($0.controller, ControlFolder(path: $0.folder.path + "/" + name)) }
         return ControlGroupV1(name: name, folders: Dictionary(uniqueKeysWithValues: folders))
     }
 }

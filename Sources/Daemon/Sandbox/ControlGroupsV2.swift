@@ -30,9 +30,7 @@ package struct ControlGroupsV2: ControlGroups {
             (top.read("cgroup.controllers") ?? "").split(whereSeparator: \.isWhitespace).map(String.init)
         )
         var features: ControlGroupFeatures = []
-        for (controller, feature) in [
-            ("memory", ControlGroupFeatures.memory), ("cpu", .cpu), ("pids", .processes),
-        ] where available.contains(controller) {
+        for (controller, feature) in Self.controllers where available.contains(controller) {
             do {
                 try top.write("+\(controller)", to: "cgroup.subtree_control")
                 try root.write("+\(controller)", to: "cgroup.subtree_control")
@@ -57,11 +55,25 @@ package struct ControlGroupsV2: ControlGroups {
             folder: ControlFolder(path: root.path + "/" + name),
             features: features
         )
+        if !FileManager.default.fileExists(atPath: root.path) {
+            try root.make()
+            for (controller, feature) in Self.controllers where features.contains(feature) {
+                try root.write("+\(controller)", to: "cgroup.subtree_control")
+            }
+        }
         try group.folder.make()
         return group
     }
 
     package func close() { _ = root.remove() }
+
+    package var roots: [String] { [root.path] }
+
+    package func removeEmpty() { root.removeEmptyDaemons() }
+
+    private static let controllers = [
+        ("memory", ControlGroupFeatures.memory), ("cpu", .cpu), ("pids", .processes),
+    ]
 
     package func existing() -> [any ControlGroup] {
         root.folders().sorted().map {
@@ -148,6 +160,8 @@ package struct NoControlGroups: ControlGroups {
     package func make(_ name: String) throws -> any ControlGroup { Group(name: name) }
     package func existing() -> [any ControlGroup] { [] }
     package func close() {}
+    package var roots: [String] { [] }
+    package func removeEmpty() {}
 
     private struct Group: ControlGroup {
         let name: String

@@ -22,6 +22,7 @@ struct Leftovers {
                 )
             }
         }
+        groups.removeEmpty()
         // Nothing to remove then.
         let entries = (try? FileManager.default.contentsOfDirectory(atPath: runFolder)) ?? []
         for entry in entries {

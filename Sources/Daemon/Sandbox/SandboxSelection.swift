@@ -157,7 +157,7 @@ struct SandboxSelection {
         let hash = folder.path.utf8.reduce(UInt64(0xcbf2_9ce4_8422_2325)) {
             ($0 ^ UInt64($1)) &* 0x100_0000_01b3
         }
-        return "martlet-" + String(hash, radix: 36)
+        return ControlFolder.daemonPrefix + String(hash, radix: 36)
     }
 
     private static func path(_ url: URL) -> String {

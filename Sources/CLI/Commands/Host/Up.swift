@@ -150,9 +150,14 @@ struct Up: AsyncParsableCommand {
         apiPort: Int?,
         address: APIConfiguration.Address
     ) async throws {
-        switch address {
-        case .unixSocket(let path): try await host.start(api: .unix(path: path))
-        case .host(let name, _): try await host.start(api: .tcp(host: name, port: UInt16(apiPort ?? 0)))
+        do {
+            switch address {
+            case .unixSocket(let path): try await host.start(api: .unix(path: path))
+            case .host(let name, _): try await host.start(api: .tcp(host: name, port: UInt16(apiPort ?? 0)))
+            }
+        } catch let error as MartletError where error.code == .conflict {
+            let advice = "; --port and --tls-port choose others, and 0 takes any free one"
+            throw MartletError(.conflict, error.message + advice, cause: error)
         }
         let port = await host.port ?? port
         let reachable = listen == "0.0.0.0" ? "127.0.0.1" : listen == "::" ? "::1" : listen
