@@ -77,13 +77,13 @@ clean: ## Remove the build folder and the tools.
 PROXY_BUILD = $(SWIFT_FLAGS) -c release --product martlet-proxy
 PROXY_PROGRAM = MARTLET_PROXY=$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-proxy
 
-.tools/bench/.installed:
-	python3 -m venv .tools/bench
-	.tools/bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-bench.txt
-	touch $@
+.PHONY: bench-tools
+bench-tools: tools
+	scripts/debian-packages bench
+	scripts/fetch-tools bench
 
 .PHONY: bench-proxy
-bench-proxy: .tools/bench/.installed ## Compare the ingress with nginx, haproxy, Caddy and Envoy.
+bench-proxy: bench-tools ## Compare the ingress with nginx, haproxy, Caddy and Envoy.
 	swift build $(PROXY_BUILD)
 	$(PROXY_PROGRAM) python3 Benchmarks/proxy/bench.py
 	$(PROXY_PROGRAM) python3 Benchmarks/proxy/measure.py
@@ -102,3 +102,15 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 bench-sandbox: tools ## Measure a neighbour while apps go beyond their limits.
 	swift build $(SWIFT_FLAGS) -c release --product martlet-host-benchmark
 	"$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-host-benchmark" bombs
+
+# The host: each figure is printed beside its baseline. About ten minutes in all; HOST_BENCH=wake:40 for some.
+HOST_BENCH ?= wake:40 large:15 storm:200 many:10000 deploys:1000
+HOST_BUILD = $(SWIFT_FLAGS) -c release --product martlet-host-benchmark
+
+.PHONY: bench-host
+bench-host: bench-tools ## Measure wakes, start storms, many apps and deployments of a host.
+	swift build $(HOST_BUILD)
+	for run in $(HOST_BENCH); do echo "== $$run"; $$(swift build $(HOST_BUILD) --show-bin-path)/martlet-host-benchmark $${run/:/ }; done
+
+.PHONY: bench
+bench: bench-host bench-proxy ## Run the benchmarks of the host and of the ingress.

@@ -2,7 +2,7 @@ import Control
 import Daemon
 import Foundation
 
-/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs [COUNT]`, from the root of the source tree.
+/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT]`, from the root of the source tree.
 @main
 enum Main {
     static func main() async throws {
@@ -15,9 +15,10 @@ enum Main {
         case "deploys": try await deploys(count: count ?? 1000)
         case "bombs":
             try await Bombs.run(only: arguments.dropFirst().dropFirst().first, seconds: Double(count ?? 4))
+        case "large": try await large(rounds: count ?? 15)
         case "serve": try await serve(arguments.dropFirst().first ?? "")
         default:
-            print("usage: martlet-host-benchmark wake|storm|many|deploys|bombs [COUNT], or serve FOLDER")
+            print("usage: martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT], or serve FOLDER")
             exit(2)
         }
     }
@@ -80,6 +81,7 @@ enum Main {
                 try await site.sleep("a\(number)", .asleep)
             }
             await site.daemon.fillPool()
+            let direct = try await Baseline.rate(in: site.folder, lanes: 4, each: 8)
             let begin = ContinuousClock.now
             let answers = await withTaskGroup(of: Client.Answer.self) { group in
                 for number in 0..<apps { group.addTask { await site.send("a\(number)") } }
@@ -87,6 +89,7 @@ enum Main {
             }
             let seconds = (ContinuousClock.now - begin) / .seconds(1)
             let failed = answers.count { $0.status != 200 }
+            print(String(format: "Deno started directly, 4 at a time: %.0f starts a second", direct))
             print("one after the other    \(Times(alone).text)")
             print("\(apps) at once           \(Times(answers.map(\.milliseconds)).text)")
             print(

@@ -76,11 +76,11 @@ final class Site: Sendable {
         };
         """
 
-    func archive(_ main: String) throws -> URL {
+    func archive(_ files: [String: String]) throws -> URL {
         let name = UUID().uuidString
         let source = folder.appending(path: "source-\(name)")
         try FileManager.default.createDirectory(at: source, withIntermediateDirectories: true)
-        try Data(main.utf8).write(to: source.appending(path: "main.ts"))
+        for (name, text) in files { try Data(text.utf8).write(to: source.appending(path: name)) }
         let archive = folder.appending(path: "upload-\(name).tar.gz")
         _ = try ArchiveWriter().pack(source, to: archive)
         try FileManager.default.removeItem(at: source)
@@ -89,7 +89,12 @@ final class Site: Sendable {
 
     @discardableResult
     func deploy(_ app: String, _ main: String) async throws -> Deployment {
-        let archive = try archive(main)
+        try await deploy(app, ["main.ts": main])
+    }
+
+    @discardableResult
+    func deploy(_ app: String, _ files: [String: String]) async throws -> Deployment {
+        let archive = try archive(files)
         defer { try? FileManager.default.removeItem(at: archive) }
         return try await daemon.deploy(
             Upload(name: ApplicationID(validating: app), archive: archive, owner: .local)
