@@ -121,7 +121,8 @@ let daemon: [Target] = [
     .testTarget(
         name: "DaemonTests",
         dependencies: [
-            "Archive", "Control", "Daemon", "CSandbox", "Proxy", "martlet-host-benchmark", logging,
+            "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", "CSandbox", "Proxy",
+            "martlet-host-benchmark", logging,
             "Replication", "Storage", "StorageTestSupport", "Supervision", "ClusterContract", "Slicer",
             "Temporal",
             nioCore,
