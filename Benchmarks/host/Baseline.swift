@@ -41,27 +41,27 @@ struct Baseline: Sendable {
 
     private static func node(_ data: String, _ socket: String) -> String {
         """
-            const { DatabaseSync } = await import("node:sqlite");
-            const { createServer } = await import("node:http");
-            const db = new DatabaseSync("\(data)");
-            db.exec("create table if not exists visits (n integer)");
-            createServer((_, answer) => {
-              db.prepare("insert into visits values (1)").run();
-              answer.end(JSON.stringify(db.prepare("select count(*) as n from visits").get()));
-            }).listen("\(socket)");
-            """
+        const { DatabaseSync } = await import("node:sqlite");
+        const { createServer } = await import("node:http");
+        const db = new DatabaseSync("\(data)");
+        db.exec("create table if not exists visits (n integer)");
+        createServer((_, answer) => {
+          db.prepare("insert into visits values (1)").run();
+          answer.end(JSON.stringify(db.prepare("select count(*) as n from visits").get()));
+        }).listen("\(socket)");
+        """
     }
 
     private static func bun(_ data: String, _ socket: String) -> String {
         """
-            import { Database } from "bun:sqlite";
-            const db = new Database("\(data)");
-            db.exec("create table if not exists visits (n integer)");
-            Bun.serve({ unix: "\(socket)", fetch() {
-              db.query("insert into visits values (1)").run();
-              return Response.json(db.query("select count(*) as n from visits").get());
-            } });
-            """
+        import { Database } from "bun:sqlite";
+        const db = new Database("\(data)");
+        db.exec("create table if not exists visits (n integer)");
+        Bun.serve({ unix: "\(socket)", fetch() {
+          db.query("insert into visits values (1)").run();
+          return Response.json(db.query("select count(*) as n from visits").get());
+        } });
+        """
     }
 
     /// A program that the environment names, or that is among the tools of benchmarks.

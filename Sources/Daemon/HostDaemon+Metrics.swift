@@ -26,7 +26,9 @@ extension HostDaemon {
         Self.gauge("martlet_starts_running", [], queue.runningCount)
         Self.gauge("martlet_starts_waiting", [], queue.waitingCount)
         let counts = await pool.counts
-        for (state, count) in [("warm", counts.warm), ("booting", counts.booting), ("wanted", counts.waiting)] {
+        for (state, count) in [
+            ("warm", counts.warm), ("booting", counts.booting), ("wanted", counts.waiting),
+        ] {
             Self.gauge("martlet_pool_workers", [("state", state)], count)
         }
     }

@@ -74,7 +74,9 @@ import Testing
             // In the kernel's tree, processes keep a group; in this one, a file does.
             try put("", folder + "/martlet-busy/w1/process")
             own.removeEmptyDaemons(olderThan: .seconds(3600))
-            #expect(ControlFolder(path: folder).folders().sorted() == ["martlet-busy", "martlet-gone", "other"])
+            #expect(
+                ControlFolder(path: folder).folders().sorted() == ["martlet-busy", "martlet-gone", "other"]
+            )
             own.removeEmptyDaemons(olderThan: .zero)
             #expect(ControlFolder(path: folder).folders().sorted() == ["martlet-busy", "other"])
         }

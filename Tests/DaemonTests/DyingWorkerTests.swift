@@ -53,7 +53,10 @@ import Testing
             $0.timeouts.start = .seconds(600)
         } _: { host in
             do {
-                try await host.deploy("gone", ["main.ts": "\nDeno.exit(3);\nexport default { fetch() {} };\n"])
+                try await host.deploy(
+                    "gone",
+                    ["main.ts": "\nDeno.exit(3);\nexport default { fetch() {} };\n"]
+                )
                 Issue.record("the deployment succeeded")
             } catch let error as MartletError {
                 #expect(error.code == .checkFailed)

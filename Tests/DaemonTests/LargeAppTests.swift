@@ -5,7 +5,8 @@ import Testing
 
 /// Apps so large that compiling them is most of a start.
 @Suite(.serialized) struct LargeAppTests {
-    @Test func `a large app is started with its own compiled modules, which no other app sees`() async throws {
+    @Test func `a large app is started with its own compiled modules, which no other app sees`() async throws
+    {
         try await HostFixture.with {
             // Whatever the machine's speed, a large app is one here.
             $0.limits.slowImport = .zero
@@ -22,7 +23,8 @@ import Testing
             #expect(first.body == "683 KB")
             try await host.wait("large", for: .asleep)
             let time = { (path: String) -> Date? in
-                try FileManager.default.attributesOfItem(atPath: cache + "/" + path)[.modificationDate] as? Date
+                try FileManager.default.attributesOfItem(atPath: cache + "/" + path)[.modificationDate]
+                    as? Date
             }
             let module = try #require(compiled.first { $0.hasSuffix("part10.ts.js") })
             let before = try time(module)

@@ -8,7 +8,9 @@ import Testing
 
 /// Two users of one host, through the API.
 @Suite(.serialized) struct OwnerTests {
-    @Test func `a name that another user has is refused through the API, and theirs stays as it is`() async throws {
+    @Test func `a name that another user has is refused through the API, and theirs stays as it is`()
+        async throws
+    {
         try await HostFixture.with { host in
             var random = SystemRandomNumberGenerator()
             let (ada, bob) = (APIToken.random(using: &random), APIToken.random(using: &random))
@@ -52,7 +54,10 @@ import Testing
                 Issue.record("bob has taken ada's name")
             } catch let error as MartletError {
                 #expect(error.code == .nameTaken)
-                #expect(error.message.contains("another user") && error.message.contains("--name"), "\(error.message)")
+                #expect(
+                    error.message.contains("another user") && error.message.contains("--name"),
+                    "\(error.message)"
+                )
             }
             #expect(try await host.send(to: "shop").body == "ada's")
             _ = try await deploy(bob, "stall", "bob's")

@@ -17,7 +17,8 @@ struct OperationsTests {
             let metrics = try await host.request(nil, "/metrics").output
             for line in [
                 "martlet_apps{state=\"running\"} 1", "martlet_apps{state=\"asleep\"} 0",
-                "martlet_starts_total{result=\"started\"} 1", "martlet_wake_seconds_count{from=\"stopped\"} 1",
+                "martlet_starts_total{result=\"started\"} 1",
+                "martlet_wake_seconds_count{from=\"stopped\"} 1",
                 "martlet_app_requests_total{app=\"guestbook\"} 1", "martlet_requests_held 0",
                 "martlet_pool_workers{state=\"warm\"} ",
             ] {

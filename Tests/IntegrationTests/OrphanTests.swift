@@ -4,7 +4,8 @@ import Testing
 /// What is left of a host on the machine once it is gone.
 @Suite(.serialized)
 struct OrphanTests {
-    @Test func `a host that is killed leaves nothing that runs, and one that is stopped leaves nothing at all`()
+    @Test
+    func `a host that is killed leaves nothing that runs, and one that is stopped leaves nothing at all`()
         async throws
     {
         try await HostFixture.with { host in
@@ -54,10 +55,13 @@ enum Machine {
 
     /// Those that name the folder in their arguments, and those in the same control groups of a host.
     static func processes(of folder: String) -> [Entry] {
-        let all = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap { Int32($0) }
+        let all = ((try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap {
+            Int32($0)
+        }
         let named = all.filter { text("/proc/\($0)/cmdline").contains(folder) }
         let groups = Set(named.compactMap(group))
-        return all.filter { id in named.contains(id) || group(id).map(groups.contains) == true }.compactMap { id in
+        return all.filter { id in named.contains(id) || group(id).map(groups.contains) == true }.compactMap {
+            id in
             guard let time = startTime(id) else { return nil }
             let name = text("/proc/\(id)/comm").trimmingCharacters(in: .whitespacesAndNewlines)
             return Entry(id: id, program: name, startTime: time, group: group(id))

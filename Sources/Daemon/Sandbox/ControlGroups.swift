@@ -195,7 +195,8 @@ struct ControlFolder: Sendable {
     static let daemonPrefix = "martlet-"
 
     private var age: Duration {
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),  // Gone: it is not old.
+        // One that is gone is not old.
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
             let made = attributes[.modificationDate] as? Date
         else { return .zero }
         return .seconds(-made.timeIntervalSinceNow)
