@@ -18,7 +18,9 @@ enum Main {
         case "large": try await large(rounds: count ?? 15)
         case "serve": try await serve(arguments.dropFirst().first ?? "")
         default:
-            print("usage: martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT], or serve FOLDER")
+            print(
+                "usage: martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT], or serve FOLDER"
+            )
             exit(2)
         }
     }
