@@ -215,7 +215,7 @@ extension HostDaemon {
         } else {
             let message = cause.summary
             logs.log(of: app).note(message, version: instance.version, level: .error)
-            Self.noteUnwantedEnd(isOutOfMemory ? "memory" : "exit")
+            Self.noteUnwantedEnd(cause.code)
             entry.lastFailure = ApplicationStatus.Failure(message: message, at: Date())
             handle(.exited(instance.id, message), entry)
         }
