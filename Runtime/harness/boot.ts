@@ -7,6 +7,7 @@ import { errorText } from "./failure.ts";
 import { log, patchConsole } from "./logs.ts";
 import { patchRequestConstructor } from "./request.ts";
 import { patchDatabases } from "./sqlite.ts";
+import { patchSQLite } from "./statements.ts";
 import type { Worker } from "./worker.ts";
 
 /**
@@ -22,6 +23,7 @@ export const Boot = {
     listenForErrors();
     patchExit();
     patchDatabases();
+    patchSQLite();
     exerciseDatabase();
     const nativeServe = Deno.serve;
     const server = nativeServe(

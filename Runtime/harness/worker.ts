@@ -11,6 +11,7 @@ import { log } from "./logs.ts";
 import type { CronMessage, HostMessage, StartMessage, StopMessage } from "./messages.ts";
 import { openRequest } from "./request.ts";
 import { SocketRegistry } from "./sockets.ts";
+import { statementsHeader, statementsReport } from "./statements.ts";
 import { WorkLedger } from "./work.ts";
 
 /** How long the app's state must last until the host is told, in milliseconds. */
@@ -259,16 +260,17 @@ export class Worker {
     } catch (error) {
       return this.#failed(error, request, requestID);
     }
-    if (answer instanceof Response) return finish(answer, requestID);
-    return this.#answerLater(answer, state.deadlines, request, requestID);
+    if (answer instanceof Response) return finish(answer, context);
+    return this.#answerLater(answer, state.deadlines, request, context);
   }
 
   #answerLater(
     answer: unknown,
     deadlines: DeadlineQueue,
     request: Request,
-    requestID: string,
+    context: RequestContext,
   ): Promise<Response> {
+    const requestID = context.requestId;
     return new Promise((resolve) => {
       const id = deadlines.add(() => {
         log(
@@ -286,7 +288,7 @@ export class Worker {
       Promise.resolve(answer).then(
         (value) => {
           settle(
-            value instanceof Response ? finish(value, requestID) : this.#failed(
+            value instanceof Response ? finish(value, context) : this.#failed(
               new TypeError(`fetch returned ${describe(value)} where a Response is needed`),
               request,
               requestID,
@@ -427,16 +429,20 @@ function refusal(kind: keyof typeof refusals, requestID?: string): Response {
   });
 }
 
-/** Adds the request's identifier and removes what only the harness may say. */
-function finish(response: Response, requestID: string): Response {
+/** Adds the request's identifier and what only the harness may say. */
+function finish(response: Response, context: RequestContext): Response {
+  const requestID = context.requestId;
+  const report = statementsReport(context);
   try {
     response.headers.set("x-request-id", requestID);
+    response.headers.set(statementsHeader, report);
     response.headers.delete("x-martlet-worker");
     return response;
   } catch {
     // The headers are immutable (an answer of `fetch` passed on, a redirect): copy them.
     const headers = new Headers(response.headers);
     headers.set("x-request-id", requestID);
+    headers.set(statementsHeader, report);
     headers.delete("x-martlet-worker");
     return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
   }

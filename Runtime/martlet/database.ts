@@ -7,7 +7,7 @@ const open = new Map<string, DatabaseSync>();
  * The app's database `$MARTLET_DATA/<name>.db`, opened once; the same object for the same name.
  *
  * It is in WAL mode with a busy time-out of 5 s and foreign keys on, and it is closed when the
- * worker ends. Outside of Martlet, without `MARTLET_DATA`, it lies in the folder `data`.
+ * worker ends. On a host the log is emptied by replication, once its content is replicated. Outside of Martlet, without `MARTLET_DATA`, it lies in the folder `data`.
  */
 export function database(name = "main"): DatabaseSync {
   const known = open.get(name);

@@ -86,10 +86,15 @@ extension HostDaemon {
     }
 
     /// Makes the data of an app ready for a worker, and begins to stream it.
-    func openDatabases(_ app: ApplicationID) async throws {
-        guard let databases else { return }
+    ///
+    /// - Returns: what the worker's answers pass through.
+    func openDatabases(
+        _ app: ApplicationID,
+        durability: ApplicationSettings.Durability?
+    ) async throws -> (any AnswerGate)? {
+        guard let databases else { return nil }
         _ = try await databases.place(app)
-        await databases.opened(app)
+        return try await databases.opened(app, durability: durability)
     }
 
     /// Ends a worker, and lets its databases go.

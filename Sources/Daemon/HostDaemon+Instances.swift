@@ -15,7 +15,8 @@ extension HostDaemon {
     ) async throws -> Instance {
         let app = version.app.rawValue
         let isLive = data == nil
-        if isLive { try await openDatabases(version.app) }
+        let gate =
+            isLive ? try await openDatabases(version.app, durability: version.settings.durability) : nil
         do {
             return try await launch(
                 id,
@@ -23,7 +24,8 @@ extension HostDaemon {
                 data: data ?? folder.data(app),
                 files: files,
                 isLive: isLive,
-                develops: development
+                develops: development,
+                gate: gate
             )
         } catch {
             if isLive { await databases?.closed(version.app) }
@@ -37,7 +39,8 @@ extension HostDaemon {
         data: String,
         files: String?,
         isLive: Bool,
-        develops development: Development?
+        develops development: Development?,
+        gate: (any AnswerGate)?
     ) async throws -> Instance {
         let app = version.app.rawValue
         try StateFolder.make(data, mode: 0o700)
@@ -112,7 +115,8 @@ extension HostDaemon {
                 bounds: bounds,
                 startTime: time,
                 hasLiveData: isLive,
-                report: started
+                report: started,
+                gate: gate
             )
         } catch {
             await worker.destroy()

@@ -14,6 +14,8 @@ package struct CommitGate: Sendable {
     /// Returns when all that was committed to the databases before the call is in the replica and this host may still
     /// say so.
     ///
+    /// A database that was found a moment ago and is not watched yet is watched by this.
+    ///
     /// `fence`: throws when this host may no longer act for the app, such as `Lease.check`. Asked before, to
     ///   save the work, and after: what was replicated once the right had ended may have come too late for the next
     ///   owner, and must not be acknowledged.
@@ -22,10 +24,10 @@ package struct CommitGate: Sendable {
     package func confirm(_ databases: [ReplicatedDatabase], fence: @Sendable () throws -> Void) async throws {
         try check(fence)
         if databases.count == 1 {
-            _ = try await replicator.sync(databases[0])
+            _ = try await replicator.watch(databases[0])
         } else {
             try await forEachConcurrently(databases, width: 16) { [replicator] in
-                _ = try await replicator.sync($0)
+                _ = try await replicator.watch($0)
             }
         }
         try check(fence)

@@ -15,6 +15,11 @@ package struct SeaweedFS: Sendable {
     /// The process, for tests that stop it.
     package let process: ChildProcess
 
+    package init(port: Int, process: ChildProcess) {
+        self.port = port
+        self.process = process
+    }
+
     package var endpoint: String { "http://127.0.0.1:\(port)" }
 
     /// What a program needs in its environment to use the bucket.

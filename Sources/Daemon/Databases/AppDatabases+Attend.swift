@@ -1,6 +1,7 @@
 package import Control
 import Foundation
 import Logging
+package import Proxy
 package import Replication
 import Storage
 
@@ -9,11 +10,45 @@ extension AppDatabases {
     /// A worker is about to open the app's databases.
     ///
     /// Returns at once: streaming begins beside the worker's start. The app was placed before.
-    package func opened(_ app: ApplicationID) {
-        guard let entry = placed[app] else { return }
+    ///
+    /// - Returns: what the worker's answers pass through.
+    package func opened(
+        _ app: ApplicationID,
+        durability: ApplicationSettings.Durability?
+    ) throws -> (any AnswerGate)? {
+        guard let entry = placed[app] else {
+            throw MartletError(.conflict, "\(app) is not this host's any more; try again")
+        }
         entry.workers += 1
-        guard entry.workers == 1 else { return }
-        enqueue(entry) { await self.attend(entry) }
+        if entry.workers == 1 { enqueue(entry) { await self.attend(entry) } }
+        switch durability ?? (configuration.isRemote ? .gated : .async) {
+        case .gated: return gate(of: entry)
+        case .async:
+            let lease = entry.lease
+            return configuration.isRemote ? EntitlementGate(app: app, fence: { try lease.check() }) : nil
+        }
+    }
+
+    private func gate(of entry: Placed) -> AppGate {
+        if let gate = entry.gate { return gate }
+        let lease = entry.lease
+        let gate = AppGate(
+            app: entry.app,
+            replicator: replicator,
+            fence: { try lease.check() },
+            scan: { [weak self] in await self?.scan(entry) }
+        )
+        for (name, one) in entry.streamed { gate.add(name, one.database) }
+        if let news = entry.news { gate.watch(news) }
+        entry.gate = gate
+        return gate
+    }
+
+    /// Finds what the app has made a moment ago.
+    private func scan(_ entry: Placed) async {
+        // Its folder is watched from there on.
+        await entry.tail?.value
+        _ = await watcher.scanNow(folder.data(entry.app.rawValue))
     }
 
     /// A worker that had the app's databases has ended.
@@ -53,9 +88,11 @@ extension AppDatabases {
     private func attend(_ entry: Placed) async {
         guard entry.workers > 0, placed[entry.app] === entry else { return }
         let app = entry.app
-        await watcher.add(folder.data(app.rawValue)) { [weak self] changes in
+        let news = await watcher.add(folder.data(app.rawValue)) { [weak self] changes in
             await self?.apply(changes, to: app)
         }
+        entry.news = news
+        entry.gate?.watch(news)
     }
 
     /// Takes note of databases that appeared or went, and begins or ends to stream them.
@@ -104,6 +141,7 @@ extension AppDatabases {
 
     private func stream(_ database: ReplicatedDatabase, _ found: FoundDatabase, _ entry: Placed) {
         entry.streamed[found.name] = Streamed(database: database, inode: found.inode)
+        entry.gate?.add(found.name, database)
         // Beside the scan that found it: the first sync may take as long as an upload. Its time-out bounds it, and
         // syncs of others wait for the same one.
         Task {
@@ -123,6 +161,7 @@ extension AppDatabases {
     private func report(_ error: ReplicationError, _ found: FoundDatabase, _ entry: Placed) async {
         guard entry.streamed[found.name]?.inode == found.inode else { return }
         entry.streamed[found.name]?.problem = error
+        entry.gate?.fail(found.name, error)
         logger.error(
             "a database is not replicated",
             metadata: ["app": "\(entry.app)", "database": "\(found.name)", "error": "\(error)"]
@@ -132,6 +171,7 @@ extension AppDatabases {
 
     private func gone(_ database: FoundDatabase, _ entry: Placed) async {
         guard let known = entry.local.databases[database.name], known.inode == database.inode else { return }
+        entry.gate?.remove(database.name)
         if let old = entry.streamed.removeValue(forKey: database.name) {
             do { try await replicator.forget(old.database) } catch {
                 logger.debug("a removed database was not forgotten", metadata: ["error": "\(error)"])
@@ -191,6 +231,9 @@ extension AppDatabases {
         }
         entry.isLate = false
         guard entry.workers == 0, placed[entry.app] === entry, entry.streamed.isEmpty else { return }
+        entry.gate?.rest()
+        entry.gate = nil
+        entry.news = nil
         await watcher.remove(data)
         do { try entry.local.write(folder.placement(entry.app.rawValue)) } catch {
             logger.error("a placement was not noted", metadata: ["app": "\(entry.app)", "error": "\(error)"])

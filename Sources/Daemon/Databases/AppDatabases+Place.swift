@@ -41,7 +41,7 @@ extension AppDatabases {
                         "the record of epoch \(epoch) is not in \(store.location); the data here is untouched"
                     )
                 }
-                return adopt(app, claim, record, local, Restored())
+                return adopt(app, claim, lease, record, local, Restored())
             case .begin:
                 claim = try await claimNext(app, ownership, lease, order)
                 claimed = .now
@@ -67,7 +67,7 @@ extension AppDatabases {
             var placement = LocalPlacement(epoch: claim.epoch, store: store.location)
             placement.databases = restored.databases
             try placement.write(note)
-            var report = adopt(app, claim, record, placement, restored)
+            var report = adopt(app, claim, lease, record, placement, restored)
             report.claimTime = claimed - begin
             report.restoreTime = .now - claimed
             return report
@@ -96,11 +96,12 @@ extension AppDatabases {
     private func adopt(
         _ app: ApplicationID,
         _ claim: Ownership.Claim,
+        _ lease: Lease<ContinuousClock>,
         _ record: EpochRecord,
         _ local: LocalPlacement,
         _ restored: Restored
     ) -> PlacementReport {
-        placed[app] = Placed(app: app, claim: claim, record: record, local: local)
+        placed[app] = Placed(app: app, claim: claim, lease: lease, record: record, local: local)
         return PlacementReport(
             epoch: claim.epoch,
             databases: restored.count,

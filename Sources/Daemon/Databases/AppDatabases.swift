@@ -53,6 +53,11 @@ package actor AppDatabases {
         var workers = 0
         /// The databases that are streamed now, by path below the data folder.
         var streamed: [String: Streamed] = [:]
+        /// Holds answers until their writes are in the replica; nil while no worker's answers wait.
+        var gate: AppGate?
+        var news: FolderNewsReader?
+        /// The lease under which the app was placed.
+        let lease: Lease<ContinuousClock>
         /// What was begun with the databases, one after the other.
         var tail: Task<Void, Never>?
         /// Set once the last sync has failed and is tried again.
@@ -62,8 +67,15 @@ package actor AppDatabases {
 
         var epoch: Int { claim.epoch }
 
-        init(app: ApplicationID, claim: Ownership.Claim, record: EpochRecord, local: LocalPlacement) {
+        init(
+            app: ApplicationID,
+            claim: Ownership.Claim,
+            lease: Lease<ContinuousClock>,
+            record: EpochRecord,
+            local: LocalPlacement
+        ) {
             self.app = app
+            self.lease = lease
             self.claim = claim
             self.record = record
             self.local = local
@@ -250,6 +262,7 @@ package actor AppDatabases {
         logger.error("an app is no longer this host's", metadata: ["app": "\(app)", "reason": "\(reason)"])
         let (data, streamed) = (folder.data(app.rawValue), entry.streamed.values)
         entry.streamed = [:]
+        entry.gate?.end(reason)
         await watcher.remove(data)
         await onFence(app, reason)
         for one in streamed {

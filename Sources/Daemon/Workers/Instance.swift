@@ -54,7 +54,8 @@ final class Instance: Sendable {
         bounds: Bounds,
         startTime: Duration,
         hasLiveData: Bool,
-        report: WorkerMessage.Started
+        report: WorkerMessage.Started,
+        gate: (any AnswerGate)? = nil
     ) {
         self.id = id
         self.version = version
@@ -78,6 +79,8 @@ final class Instance: Sendable {
         var options = Upstream.Options()
         // The harness answers at the time-out by itself; this is for one that cannot any more.
         options.answerTimeout = bounds.requestTimeout + .seconds(2)
+        options.gate = gate
+        options.hiddenAnswerFields = [StatementLedger.header]
         upstream = Upstream(app: counted, address: .unix(path: worker.socketPath), options: options)
     }
 

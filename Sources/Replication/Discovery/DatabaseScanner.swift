@@ -12,6 +12,8 @@ package struct FoundDatabase: Sendable, Hashable {
 package struct DatabaseScan: Sendable {
     /// In the order of their names.
     package var databases: [FoundDatabase] = []
+    /// Files that are too short to have a header yet, by path below the folder; at most 64.
+    package var undecided: [String] = []
     /// What could not be looked at, and what is there twice: each says which and why.
     package var problems: [String] = []
 }
@@ -118,9 +120,12 @@ package struct DatabaseScanner: Sendable {
                 } else if errno != ENOENT, errno != ENOTDIR, errno != ELOOP {
                     result.problems.append("\(path): \(String(cString: strerror(errno)))")
                 }
-            case S_IFREG
-            where !DatabaseScanner.isCompanion(name) && status.st_size >= DatabaseHeader.byteCount:
-                if hasHeader(name, in: folder) { add(path, inode: UInt64(status.st_ino)) }
+            case S_IFREG where !DatabaseScanner.isCompanion(name):
+                if status.st_size < DatabaseHeader.byteCount {
+                    if result.undecided.count < 64 { result.undecided.append(path) }
+                } else if hasHeader(name, in: folder) {
+                    add(path, inode: UInt64(status.st_ino))
+                }
             default: break
             }
         }

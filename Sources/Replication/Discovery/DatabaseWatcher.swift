@@ -15,6 +15,7 @@ package actor DatabaseWatcher {
         var known: [FoundDatabase] = []
         var plan = RescanPlan<ContinuousClock.Instant>()
         var watches: [String: Int32] = [:]
+        let news = FolderNews()
         /// Some folders have no watch, so only looking tells.
         var needsPolling = false
     }
@@ -33,21 +34,31 @@ package actor DatabaseWatcher {
     }
 
     /// Watches a folder until `remove`; `changed` is first told of what is there already.
-    package func add(_ root: String, changed: @escaping @Sendable ([DatabaseChange]) async -> Void) async {
-        roots[root] = Root(changed: changed)
+    ///
+    /// - Returns: what says at any moment whether something has appeared since the last scan.
+    @discardableResult
+    package func add(
+        _ root: String,
+        changed: @escaping @Sendable ([DatabaseChange]) async -> Void
+    ) async -> FolderNewsReader {
+        let entry = Root(changed: changed)
+        roots[root] = entry
         _ = await scanNow(root)
+        return FolderNewsReader(root: root, news: entry.news, notices: notices)
     }
 
     /// Stops to watch a folder.
     package func remove(_ root: String) {
         guard let entry = roots.removeValue(forKey: root) else { return }
+        notices.unfollow(entry.news)
         for watch in entry.watches.values { release(watch, of: root) }
     }
 
     /// Scans a watched folder at once, tells of the changes and gives what is there.
     package func scanNow(_ root: String) async -> DatabaseScan {
-        guard roots[root] != nil else { return DatabaseScan() }
+        guard let news = roots[root]?.news else { return DatabaseScan() }
         var entered: [String] = []
+        let begun = news.scanBegins()
         let scan = scanner.scan(root) { folder in
             // The watch comes before the list, so that nothing falls between.
             entered.append(folder)
@@ -59,6 +70,7 @@ package actor DatabaseWatcher {
             release(watch, of: root)
         }
         let changes = DatabaseChange.between(entry.known, scan.databases)
+        notices.follow(entry.news, entry.watches, root: root)
         entry.known = scan.databases
         entry.plan.scanned(at: .now)
         roots[root] = entry
@@ -69,6 +81,8 @@ package actor DatabaseWatcher {
             )
         }
         if !changes.isEmpty { await entry.changed(changes) }
+        // Only now do those who were told know all that the scan has found.
+        news.scanned(scan, begunAt: begun, isWatched: !entry.needsPolling)
         return scan
     }
 
@@ -126,11 +140,13 @@ package actor DatabaseWatcher {
 }
 
 /// The kernel's notices: which watches saw something since they were last taken.
-private final class Notices: @unchecked Sendable {
+final class Notices: @unchecked Sendable {
     // The source is set in init and cancelled in deinit; everything else is Sendable by itself.
     private struct State {
         var watches: Set<Int32> = []
         var isOverflown = false
+        /// Who wants to know of a folder, and its path below the root.
+        var followers: [Int32: [(news: FolderNews, path: String)]] = [:]
     }
 
     private let descriptor: Int32
@@ -185,22 +201,61 @@ private final class Notices: @unchecked Sendable {
 
     func remove(_ watch: Int32) { inotify_rm_watch(descriptor, watch) }
 
-    private func read() {
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
-        let count = Glibc.read(descriptor, &buffer, buffer.count)
-        guard count > 0 else { return }
-        let header = MemoryLayout<inotify_event>.size
-        buffer.withUnsafeBytes { bytes in
-            var offset = 0
-            while offset + header <= count {
-                let event = bytes.loadUnaligned(fromByteOffset: offset, as: inotify_event.self)
-                state.withLock { state in
-                    if event.mask & UInt32(IN_Q_OVERFLOW) != 0 { state.isOverflown = true }
-                    if event.wd >= 0 { state.watches.insert(event.wd) }
-                }
-                offset += header + Int(event.len)
+    /// Tells `news` of what happens in folders from now on.
+    func follow(_ news: FolderNews, _ watches: [String: Int32], root: String) {
+        state.withLock { state in
+            for (folder, watch) in watches {
+                if state.followers[watch]?.contains(where: { $0.news === news }) ?? false { continue }
+                let path = folder == root ? "" : String(folder.dropFirst(root.count + 1)) + "/"
+                state.followers[watch, default: []].append((news, path))
             }
         }
-        ringer.yield()
+    }
+
+    func unfollow(_ news: FolderNews) {
+        state.withLock { state in
+            for watch in Array(state.followers.keys) {
+                state.followers[watch]?.removeAll { $0.news === news }
+                if state.followers[watch]?.isEmpty ?? false { state.followers[watch] = nil }
+            }
+        }
+    }
+
+    /// Takes what the kernel has to tell at this moment.
+    ///
+    /// The kernel queues a notice before the call that caused it returns, so what is not here now has not happened.
+    func read() {
+        // Read and noted under one lock: who comes second finds the news noted, not on its way.
+        let isNews = state.withLock { state in
+            withUnsafeTemporaryAllocation(byteCount: 64 << 10, alignment: 8) { buffer in
+                let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                guard count > 0 else { return false }
+                Self.note(
+                    UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]),
+                    in: &state
+                )
+                return true
+            }
+        }
+        if isNews { ringer.yield() }
+    }
+
+    private static func note(_ bytes: UnsafeRawBufferPointer, in state: inout State) {
+        let header = MemoryLayout<inotify_event>.size
+        var offset = 0
+        while offset + header <= bytes.count {
+            let event = bytes.loadUnaligned(fromByteOffset: offset, as: inotify_event.self)
+            let name = UnsafeRawBufferPointer(rebasing: bytes[(offset + header)...].prefix(Int(event.len)))
+            offset += header + Int(event.len)
+            if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
+                state.isOverflown = true
+                state.followers.values.forEach { $0.forEach { $0.news.overflow() } }
+            }
+            guard event.wd >= 0 else { continue }
+            state.watches.insert(event.wd)
+            for (news, path) in state.followers[event.wd] ?? [] {
+                news.note(path + String(decoding: name.prefix { $0 != 0 }, as: UTF8.self), event.mask)
+            }
+        }
     }
 }

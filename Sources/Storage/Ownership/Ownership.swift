@@ -9,6 +9,14 @@ package struct OwnerRecord: Codable, Sendable, Hashable {
     package var isReleased: Bool
     /// A random text of the claim, which tells it from all others.
     package var claim: String
+
+    package init(epoch: Int, holder: String, term: Int, isReleased: Bool, claim: String) {
+        self.epoch = epoch
+        self.holder = holder
+        self.term = term
+        self.isReleased = isReleased
+        self.claim = claim
+    }
 }
 
 /// Claims on `apps/<app>/owner.json`, by conditional writes only: each claim takes the next epoch.
