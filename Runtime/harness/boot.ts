@@ -22,8 +22,8 @@ export const Boot = {
     worker.sockets.patchUpgrade();
     listenForErrors();
     patchExit();
-    patchDatabases();
     patchSQLite();
+    patchDatabases();
     exerciseDatabase();
     const nativeServe = Deno.serve;
     const server = nativeServe(

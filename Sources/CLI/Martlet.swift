@@ -22,7 +22,7 @@ struct Martlet: AsyncParsableCommand {
                 name: "Apps:",
                 subcommands: [
                     Deploy.self, Apps.self, Versions.self, Rollback.self, Logs.self,
-                    Environment.self, Open.self, Delete.self,
+                    Environment.self, Databases.self, Open.self, Delete.self,
                 ]
             ),
             CommandGroup(

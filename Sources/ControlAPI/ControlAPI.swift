@@ -8,6 +8,7 @@ public import ServiceLifecycle
 /// The HTTP API: it checks who asks and what, and hands over to an ``ApplicationService``.
 public struct ControlAPI: Service {
     private let configuration: APIConfiguration
+    private let databases: (any DatabaseService)?
     private let service: any ApplicationService
     private let cluster: (any ClusterAdministration)?
     private let accounts: (any AccountAdministration)?
@@ -32,6 +33,7 @@ public struct ControlAPI: Service {
     ///   - metrics: What `/metrics` answers; without it there is no such page.
     ///   - collectMetrics: Called before, to bring up to date what is not noted as it happens.
     ///   - logger: For faults.
+    ///   - databases: What works on databases; without it there are no such routes.
     ///   - onReady: Called once connections are accepted, with the port where there is one.
     public init(
         configuration: APIConfiguration,
@@ -44,8 +46,10 @@ public struct ControlAPI: Service {
         metrics: PrometheusRegistry?,
         collectMetrics: @escaping @Sendable () async -> Void = {},
         logger: Logger,
+        databases: (any DatabaseService)? = nil,
         onReady: @escaping @Sendable (_ port: Int?) async -> Void = { _ in }
     ) {
+        self.databases = databases
         self.configuration = configuration
         self.service = service
         self.cluster = cluster
@@ -115,6 +119,7 @@ public struct ControlAPI: Service {
             runner: runner,
             heartbeat: configuration.heartbeat
         ).add(to: group)
+        if let databases { DatabaseRoutes(service: databases).add(to: group) }
         LogRoutes(service: service, heartbeat: configuration.heartbeat).add(to: group)
         if let accounts { AccountRoutes(accounts: accounts).add(to: group) }
         if let cluster {

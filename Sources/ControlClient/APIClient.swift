@@ -130,6 +130,35 @@ public struct APIClient: Sendable {
         try Self.decode(Value.self, Data(try await bytes(method, path)))
     }
 
+    func value<Value: Decodable & Sendable>(
+        _ method: HTTPMethod,
+        _ path: String,
+        _ order: some Encodable
+    ) async throws -> Value {
+        let body = Array(try JSONFormat.encoder().encode(order))
+        return try Self.decode(Value.self, Data(try await bytes(method, path, body: .bytes(body))))
+    }
+
+    /// Writes the body of an answer to a new file, piece by piece.
+    func download(_ path: String, to file: URL) async throws -> Int {
+        try await HTTPConnection(endpoint: endpoint).send(head(.GET, path), body: .empty) { head, reader in
+            try await Self.requireSuccess(head, reader)
+            guard FileManager.default.createFile(atPath: file.path(percentEncoded: false), contents: nil)
+            else {
+                throw MartletError(.badRequest, "\(file.path(percentEncoded: false)) cannot be written")
+            }
+            let handle = try FileHandle(forWritingTo: file)
+            var bytes = 0
+            while let piece = try await reader.piece() {
+                try handle.write(contentsOf: piece)
+                bytes += piece.count
+            }
+            try handle.synchronize()
+            try handle.close()
+            return bytes
+        }
+    }
+
     func bytes(
         _ method: HTTPMethod,
         _ path: String,

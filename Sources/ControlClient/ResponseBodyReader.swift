@@ -35,6 +35,13 @@ final class ResponseBodyReader: @unchecked Sendable {
         return Array(pending.readableBytesView)
     }
 
+    /// What has arrived of the body; nothing at its end.
+    func piece() async throws -> [UInt8]? {
+        if pending.readableBytes == 0, try await !fill() { return nil }
+        defer { pending.clear() }
+        return Array(pending.readableBytesView)
+    }
+
     /// The next line without its end; nothing at the end of the body.
     func line() async throws -> [UInt8]? {
         while true {

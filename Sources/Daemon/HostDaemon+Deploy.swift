@@ -126,7 +126,7 @@ extension HostDaemon: ApplicationService {
     }
 
     /// Makes sure that one change of an app goes on at a time.
-    private func change(_ app: ApplicationID, _ record: StateStore.Application) throws -> Entry {
+    func change(_ app: ApplicationID, _ record: StateStore.Application) throws -> Entry {
         guard !isStopping else { throw MartletError(.unavailable, "the host is stopping; try again later") }
         let entry = entries[app] ?? Self.makeEntry(record, limits: configuration.limits)
         guard entry.departure == nil else {

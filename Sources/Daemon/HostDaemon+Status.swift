@@ -5,10 +5,23 @@ import Synchronization
 
 extension HostDaemon {
     public func applications() async throws -> [ApplicationStatus] {
-        entries.values.sorted { $0.record.id < $1.record.id }.map(status)
+        var all: [ApplicationStatus] = []
+        for entry in entries.values.sorted(by: { $0.record.id < $1.record.id }) {
+            all.append(await withProof(status(entry)))
+        }
+        return all
     }
 
-    public func application(_ app: ApplicationID) async throws -> ApplicationStatus { status(try entry(app)) }
+    public func application(_ app: ApplicationID) async throws -> ApplicationStatus {
+        await withProof(status(try entry(app)))
+    }
+
+    private func withProof(_ status: ApplicationStatus) async -> ApplicationStatus {
+        guard let databases else { return status }
+        var status = status
+        status.provenAt = await databases.proven(status.id)
+        return status
+    }
 
     public func versions(of app: ApplicationID) async throws -> [VersionStatus] {
         let current = try entry(app).record.version

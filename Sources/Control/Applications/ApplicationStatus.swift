@@ -50,6 +50,8 @@ public struct ApplicationStatus: Codable, Sendable, Equatable {
     public var lastError: Failure?
     /// What runs at set times.
     public var cron: [CronStatus]
+    /// When the replicas of its databases were last restored and found sound.
+    public var provenAt: Date?
 
     public init(
         id: ApplicationID,

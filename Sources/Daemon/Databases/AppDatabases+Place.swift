@@ -42,7 +42,7 @@ extension AppDatabases {
                     )
                 }
                 return adopt(app, claim, lease, record, local, Restored())
-            case .begin:
+            case .begin where order.source == nil:
                 claim = try await claimNext(app, ownership, lease, order)
                 claimed = .now
                 restored = Restored()
@@ -51,6 +51,10 @@ extension AppDatabases {
                 claim = try await claimNext(app, ownership, lease, order)
                 claimed = .now
                 restored = try await carryOn(app, from: kept, to: claim.epoch, local)
+            case .begin:
+                claim = try await claimNext(app, ownership, lease, order)
+                claimed = .now
+                restored = try await restore(app, order, newest: 0, to: claim.epoch, progress: progress)
             case .goOn(let newest), .restore(let newest):
                 claim = try await claimNext(app, ownership, lease, order)
                 claimed = .now
@@ -238,16 +242,18 @@ extension AppDatabases {
         progress: @escaping @Sendable (RestoreProgress) -> Void
     ) async throws -> Restored {
         let data = folder.data(app.rawValue)
-        let wanted = order.from ?? newest
+        let (source, wanted) = (order.source ?? app, order.from ?? newest)
         let record: EpochRecord?
         if let time = order.time {
-            record = try await epochRecord(of: app, at: time, newest: wanted)
+            record = try await epochRecord(of: source, at: time, newest: wanted)
         } else {
-            record = try await EpochRecord.newest(app.rawValue, from: wanted, in: store)
+            record = try await EpochRecord.newest(source.rawValue, from: wanted, in: store)
         }
-        try setAside(data, app)
-        guard let record, !record.isDeletion else { return Restored() }
-        let origin = EpochRecord.Origin(app: app.rawValue, epoch: record.epoch, time: order.time)
+        guard let record, !record.isDeletion else {
+            try setAside(data, app)
+            return Restored()
+        }
+        let origin = EpochRecord.Origin(app: source.rawValue, epoch: record.epoch, time: order.time)
         return try await restore(record, origin, into: data, as: app, epoch: epoch, progress: progress)
     }
 
@@ -275,10 +281,16 @@ extension AppDatabases {
     ) async throws -> Restored {
         let sources = try await sources(of: origin.app, record, at: origin.time)
         let sum = ProgressSum(progress)
-        let restored = Mutex(Restored(origin: origin))
-        try StateFolder.make(data, mode: 0o700)
+        let found = Mutex<[(source: Source, result: RestoredDatabase)]>([])
+        // Beside what is there, which stays until everything is there.
+        let staging = folder.stagingPath()
+        defer {
+            // The next start of the daemon would remove it too.
+            try? FileManager.default.removeItem(atPath: staging)
+        }
+        try StateFolder.make(staging, mode: 0o700)
         try await forEachConcurrently(sources, width: 4) { [replicator] source in
-            let path = "\(data)/\(source.name)"
+            let path = "\(staging)/\(source.name)"
             let result: RestoredDatabase
             do {
                 if origin.time == nil, let warm = try await self.takeWarmCopy(source, of: app, to: path) {
@@ -293,6 +305,22 @@ extension AppDatabases {
             } catch let error as ReplicationError where error.code == .noReplica && origin.time != nil {
                 return  // It was made after that time.
             }
+            found.withLock { $0.append((source, result)) }
+        }
+        let all = found.withLock { $0 }
+        if let time = origin.time, all.isEmpty, !sources.isEmpty {
+            throw MartletError(
+                .notFound,
+                "\(origin.app) has no state of \(JSONFormat.time(time)): its oldest is newer than that"
+            )
+        }
+        try setAside(data, app)
+        try StateFolder.make(folder.app(app.rawValue), mode: 0o711)
+        try DatabaseFiles.removeFolder(data)
+        try StateFolder.move(staging, to: data)
+        let restored = Mutex(Restored(origin: origin))
+        try await forEachConcurrently(all, width: 8) { source, result in
+            let path = "\(data)/\(source.name)"
             try await self.continueReplica(
                 path,
                 app,
@@ -308,14 +336,7 @@ extension AppDatabases {
                 $0.bytes += result.sizeBytes
             }
         }
-        let all = restored.withLock { $0 }
-        if let time = origin.time, all.count == 0, !sources.isEmpty {
-            throw MartletError(
-                .notFound,
-                "\(origin.app) has no state of \(JSONFormat.time(time)): its oldest is newer than that"
-            )
-        }
-        return all
+        return restored.withLock { $0 }
     }
 
     /// The databases that the app had when an epoch ended, or at a time in it.

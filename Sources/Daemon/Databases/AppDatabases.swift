@@ -60,6 +60,8 @@ package actor AppDatabases {
         let lease: Lease<ContinuousClock>
         /// What was begun with the databases, one after the other.
         var tail: Task<Void, Never>?
+        /// When the replica of each database was last restored and found sound.
+        var proven: [String: Date] = [:]
         /// Set once the last sync has failed and is tried again.
         var isLate = false
         /// The record in the store is behind the one here.
@@ -166,6 +168,7 @@ package actor AppDatabases {
                 }
             },
             Task { await self.keepLease() },
+            Task { await self.proveAndPrune() },
         ]
     }
 
@@ -354,6 +357,8 @@ package struct PlacementOrder: Sendable, Equatable {
     package var time: Date?
     /// Terms of the leases of other hosts that were revoked and waited out, by host.
     package var ended: [String: Int]
+    /// Another app whose data it begins with.
+    package var source: ApplicationID?
     /// Somebody who knows of the whole cluster wants the app here.
     package var isOrdered: Bool
 
@@ -362,8 +367,10 @@ package struct PlacementOrder: Sendable, Equatable {
         from: Int? = nil,
         time: Date? = nil,
         ended: [String: Int] = [:],
+        source: ApplicationID? = nil,
         isOrdered: Bool = false
     ) {
+        self.source = source
         self.epoch = epoch
         self.from = from
         self.time = time

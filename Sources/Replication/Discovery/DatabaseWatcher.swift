@@ -16,6 +16,8 @@ package actor DatabaseWatcher {
         var plan = RescanPlan<ContinuousClock.Instant>()
         var watches: [String: Int32] = [:]
         let news = FolderNews()
+        /// Tells of what scans have found, in their order.
+        var telling: Task<Void, Never>?
         /// Some folders have no watch, so only looking tells.
         var needsPolling = false
     }
@@ -73,6 +75,13 @@ package actor DatabaseWatcher {
         notices.follow(entry.news, entry.watches, root: root)
         entry.known = scan.databases
         entry.plan.scanned(at: .now)
+        // Also when this scan found nothing new: what the one before found may not be known yet to who asks.
+        let (before, changed) = (entry.telling, entry.changed)
+        let telling = Task {
+            await before?.value
+            if !changes.isEmpty { await changed(changes) }
+        }
+        entry.telling = telling
         roots[root] = entry
         for problem in scan.problems {
             logger.info(
@@ -80,7 +89,7 @@ package actor DatabaseWatcher {
                 metadata: ["folder": "\(root)", "problem": "\(problem)"]
             )
         }
-        if !changes.isEmpty { await entry.changed(changes) }
+        await telling.value
         // Only now do those who were told know all that the scan has found.
         news.scanned(scan, begunAt: begun, isWatched: !entry.needsPolling)
         return scan

@@ -32,6 +32,8 @@ package actor LitestreamReplicator: Replicator {
     private struct Watched {
         let database: ReplicatedDatabase
         var syncs: SyncCoalescer<CheckedContinuation<ReplicaPosition, any Error>>
+        /// Tells Litestream of it; who comes meanwhile waits.
+        var registration: Task<Void, any Error>?
         /// Set for good when another was found to write to the replica.
         var superseded: ReplicationError?
     }
@@ -152,11 +154,14 @@ package actor LitestreamReplicator: Replicator {
                 )
             }
         } else {
-            watched[database.path] = Watched(
-                database: database,
-                syncs: SyncCoalescer(limit: settings.waitersPerDatabase)
-            )
-            if isReady { try await register(database) }
+            var entry = Watched(database: database, syncs: SyncCoalescer(limit: settings.waitersPerDatabase))
+            // Shared with those who come meanwhile; the call's time-out bounds it.
+            if isReady { entry.registration = Task { try await self.register(database) } }
+            watched[database.path] = entry
+        }
+        if let registration = watched[database.path]?.registration {
+            try await registration.value
+            watched[database.path]?.registration = nil
         }
         return try await sync(database)
     }
@@ -245,6 +250,17 @@ package actor LitestreamReplicator: Replicator {
                         "replicate \(database.path) to \(database.replica): the replica is at transaction "
                             + "\(answer.replicated_txid), this database at \(answer.txid): another host writes to it"
                     )
+                }
+                // One that Litestream is just opening has no transaction, and nothing of it is replicated.
+                guard answer.txid > 0 else {
+                    guard ContinuousClock.now < deadline else {
+                        throw ReplicationError(
+                            .unavailable,
+                            "replicate \(database.path): Litestream has not begun with it in \(settings.syncTimeout)"
+                        )
+                    }
+                    try await Task.sleep(for: .milliseconds(2))
+                    continue
                 }
                 return ReplicaPosition(transaction: answer.txid)
             } catch let failure as LitestreamControl.Failure {

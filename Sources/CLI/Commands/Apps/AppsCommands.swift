@@ -66,6 +66,7 @@ struct Apps: AsyncParsableCommand {
                 ("requests", "\(status.requests), \(status.activeRequests) running"),
                 ("last request", status.lastRequestAt.map(JSONFormat.time)), ("sleeps", sleep ?? "never"),
                 ("memory", status.memoryBytes.map(ByteCount.format)),
+                ("replica proven", status.provenAt.map(JSONFormat.time)),
             ]
             if let error = status.lastError {
                 lines.append(("last error", "\(error.message) (\(JSONFormat.time(error.at)))"))

@@ -112,6 +112,7 @@ struct Up: AsyncParsableCommand {
             metrics: metrics,
             collectMetrics: { await host.collectMetrics() },
             logger: Logger(label: "martlet.api"),
+            databases: host,
             onReady: { continuation.yield($0) }
         )
         var groupConfiguration = ServiceGroupConfiguration(
