@@ -235,6 +235,7 @@ extension HostDaemon: DatabaseService {
             cache: scratch,
             environment: [:],
             group: group,
+            network: nil,
             onLine: { kind, line in
                 if kind == .error { errors.take(line) } else { output.take(line) }
             }
