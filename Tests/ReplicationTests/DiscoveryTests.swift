@@ -111,6 +111,28 @@ import Testing
         #expect(plan.due == nil)
     }
 
+    @Test func `news of a database are there as soon as it is, however often the watcher has taken them`()
+        async throws
+    {
+        try await withTemporaryFolder { folder in
+            let root = folder + "/data"
+            try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+            let watcher = try DatabaseWatcher(logger: Logger(label: "test"))
+            let running = Task { try await watcher.run() }
+            defer { running.cancel() }
+            let news = await watcher.add(root) { _ in }
+            for number in 1...40 {
+                try openDatabase("\(root)/\(number).db").addRows(1)
+                #expect(news.needsScan(), "\(number)")
+                _ = await watcher.scanNow(root)
+                #expect(!news.needsScan(), "\(number)")
+                // The watcher takes what the kernel had to tell.
+                if number.isMultiple(of: 4) { try await Task.sleep(for: .milliseconds(40)) }
+            }
+            await watcher.remove(root)
+        }
+    }
+
     @Test func `databases that appear, are replaced and go are told of while the folder is watched`()
         async throws
     {

@@ -72,7 +72,7 @@ package actor DatabaseWatcher {
             release(watch, of: root)
         }
         let changes = DatabaseChange.between(entry.known, scan.databases)
-        notices.follow(entry.news, entry.watches, root: root)
+        let isFollowed = notices.follow(entry.news, entry.watches, root: root)
         entry.known = scan.databases
         entry.plan.scanned(at: .now)
         // Also when this scan found nothing new: what the one before found may not be known yet to who asks.
@@ -91,7 +91,8 @@ package actor DatabaseWatcher {
         }
         await telling.value
         // Only now do those who were told know all that the scan has found.
-        news.scanned(scan, begunAt: begun, isWatched: !entry.needsPolling)
+        // What happened in a folder before its news were followed may not have been noted: then one more scan is due.
+        news.scanned(scan, begunAt: isFollowed ? begun : 0, isWatched: !entry.needsPolling)
         return scan
     }
 
@@ -192,7 +193,10 @@ final class Notices: @unchecked Sendable {
 
     func take() -> (watches: Set<Int32>, isOverflown: Bool) {
         state.withLock { state in
-            defer { state = State() }
+            defer {
+                state.watches = []
+                state.isOverflown = false
+            }
             return (state.watches, state.isOverflown)
         }
     }
@@ -211,13 +215,18 @@ final class Notices: @unchecked Sendable {
     func remove(_ watch: Int32) { inotify_rm_watch(descriptor, watch) }
 
     /// Tells `news` of what happens in folders from now on.
-    func follow(_ news: FolderNews, _ watches: [String: Int32], root: String) {
+    ///
+    /// Returns whether it was told before of each of them.
+    func follow(_ news: FolderNews, _ watches: [String: Int32], root: String) -> Bool {
         state.withLock { state in
+            var isFollowed = true
             for (folder, watch) in watches {
                 if state.followers[watch]?.contains(where: { $0.news === news }) ?? false { continue }
                 let path = folder == root ? "" : String(folder.dropFirst(root.count + 1)) + "/"
                 state.followers[watch, default: []].append((news, path))
+                isFollowed = false
             }
+            return isFollowed
         }
     }
 
