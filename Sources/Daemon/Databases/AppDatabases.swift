@@ -229,8 +229,9 @@ package actor AppDatabases {
                     for entry in Array(placed.values) {
                         await fence(entry.app, because: "the lease of host \(host) is over")
                     }
-                    // Whoever revoked it waits for its end; coming back sooner would only disturb.
-                    pause = max(pause, configuration.leaseDuration)
+                    // Whoever revoked it waits for its end and then gives the apps away; coming back sooner would only
+                    // disturb, and the apps would change hands once more.
+                    pause = max(pause, configuration.leaseDuration * 2)
                 }
                 // Cancelled only when the host stops.
                 try? await Task.sleep(for: pause)

@@ -16,11 +16,11 @@ import Testing
             try await cluster.publish([app.app: a])
             let clients = Witnesses(app: "witness", ports: [a.port, b.port], writers: 2, readers: 2)
             try await Task.sleep(for: .milliseconds(500))
-            let ended = try await cluster.endLease(of: a)
             let refused = await #expect(throws: MartletError.self) {
                 try await cluster.adopt(app, on: b, epoch: 2, cause: .move)
             }
             #expect(refused?.code == .ownedElsewhere)
+            let ended = try await cluster.endLease(of: a)
             try await cluster.adopt(app, on: b, epoch: 2, cause: .failover, ended: ["a": ended])
             try await cluster.publish([app.app: b], epoch: 2)
             try await HostFixture.wait("a has a new lease") { await a.daemon.leaseTerm() == ended + 1 }
