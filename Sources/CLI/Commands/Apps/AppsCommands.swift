@@ -34,8 +34,8 @@ struct Apps: AsyncParsableCommand {
             }
             table.print()
             for app in apps {
-                if app.state == .failed, let error = app.lastError {
-                    Terminal.warning("\(app.id): \(error.message)")
+                if let error = app.lastError {
+                    Terminal.warning("\(app.id): \(error.message) (\(JSONFormat.time(error.at)))")
                 }
             }
         }
