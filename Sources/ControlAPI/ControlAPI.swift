@@ -124,6 +124,8 @@ public struct ControlAPI: Service {
         if let accounts { AccountRoutes(accounts: accounts).add(to: group) }
         if let cluster {
             ClusterRoutes(cluster: cluster, heartbeat: configuration.heartbeat).add(to: group)
+        } else {
+            SingleHostRoutes().add(to: group)
         }
         return router
     }

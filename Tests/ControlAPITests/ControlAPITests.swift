@@ -336,6 +336,17 @@ struct ControlAPITests {
         }
     }
 
+    @Test func `a host by itself says how to have more`() async throws {
+        try await APIFixture.with { api in
+            let token = "Authorization: Bearer \(api.token.secret)"
+            for (path, method) in [("hosts", "GET"), ("slices", "GET"), ("apps/guestbook/move", "POST")] {
+                let answer = try await api.curl("/v1/\(path)", "-X", method, "-H", token)
+                #expect(answer.status == 404)
+                #expect(answer.body.contains("martlet up --hosts 3"), "\(answer.body)")
+            }
+        }
+    }
+
     @Test func `an unknown path and a broken body are named`() async throws {
         try await APIFixture.with { api in
             let token = "Authorization: Bearer \(api.token.secret)"

@@ -44,7 +44,7 @@ struct ProblemMiddleware: RouterMiddleware {
         case .notFound, .methodNotAllowed:
             MartletError(
                 .notFound,
-                "there is no \(request.method) \(request.uri.path) in this API; docs/api.md lists what there is"
+                "there is no \(request.method) \(request.uri.path) in this API; is the host of an older version than the caller?"
             )
         default:
             MartletError(.badRequest, error.body ?? error.status.reasonPhrase)

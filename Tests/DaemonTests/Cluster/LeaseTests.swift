@@ -9,7 +9,7 @@ import Testing
     @Test func `a host whose lease is revoked stops before another serves, and sends requests there`()
         async throws
     {
-        try await ClusterFixture.with(["a", "b"], lease: .seconds(3)) { cluster in
+        try await ClusterFixture.with(["a", "b"], lease: .seconds(5)) { cluster in
             let (a, b) = (try cluster["a"], try cluster["b"])
             let app = try await cluster.specification("witness", Apps.witness)
             try await cluster.adopt(app, on: a)
@@ -38,7 +38,7 @@ import Testing
     @Test func `a host that reaches neither store nor control stops in time, and takes up again`()
         async throws
     {
-        try await ClusterFixture.with(["a"], lease: .seconds(3)) { cluster in
+        try await ClusterFixture.with(["a"], lease: .seconds(5)) { cluster in
             let a = try cluster["a"]
             let app = try await cluster.specification("witness", Apps.witness)
             try await cluster.adopt(app, on: a)
@@ -64,7 +64,7 @@ import Testing
     }
 
     @Test func `a host that is cut off from the store alone goes on`() async throws {
-        try await ClusterFixture.with(["a"], lease: .seconds(2)) { cluster in
+        try await ClusterFixture.with(["a"], lease: .seconds(4)) { cluster in
             let a = try cluster["a"]
             let app = try await cluster.specification("witness", Apps.witness)
             try await cluster.adopt(app, on: a)
@@ -86,7 +86,7 @@ import Testing
     @Test func `a host that is started again serves what is its own still, and lets go what is not`()
         async throws
     {
-        try await ClusterFixture.with(["a", "b"], lease: .seconds(3)) { cluster in
+        try await ClusterFixture.with(["a", "b"], lease: .seconds(5)) { cluster in
             let b = try cluster["b"]
             let mine = try await cluster.specification("mine", Apps.witness)
             let moved = try await cluster.specification("moved", Apps.witness)
