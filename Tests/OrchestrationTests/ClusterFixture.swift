@@ -128,9 +128,9 @@ final class ClusterFixture: Sendable {
         }
     }
 
-    /// Waits until a condition holds; a minute is far more than any of them needs.
+    /// Waits until a condition holds; two minutes are far more than any of them needs.
     func until(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(60)
+        let deadline = ContinuousClock.now + .seconds(120)
         while ContinuousClock.now < deadline {
             if try await condition() { return }
             try await Task.sleep(for: .milliseconds(50))
