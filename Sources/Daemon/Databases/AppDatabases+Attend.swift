@@ -82,6 +82,8 @@ extension AppDatabases {
             }
             try await Task.sleep(for: .milliseconds(2))
         }
+        // How far the replica is has been noted on the disk too, where the next placement looks for it.
+        await entry.tail?.value
         return entry.local.databases.compactMapValues { $0.transaction.map(ReplicaPosition.init) }
     }
 
