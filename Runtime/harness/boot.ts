@@ -6,7 +6,6 @@ import { ControlConnection } from "./control.ts";
 import { errorText } from "./failure.ts";
 import { log, patchConsole } from "./logs.ts";
 import { patchRequestConstructor } from "./request.ts";
-import { patchDatabases } from "./sqlite.ts";
 import { patchSQLite } from "./statements.ts";
 import type { Worker } from "./worker.ts";
 
@@ -23,7 +22,6 @@ export const Boot = {
     listenForErrors();
     patchExit();
     patchSQLite();
-    patchDatabases();
     exerciseDatabase();
     const nativeServe = Deno.serve;
     const server = nativeServe(

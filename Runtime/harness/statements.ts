@@ -45,18 +45,32 @@ export function statementsReport(scope: object): string {
   return `${isWriter(scope) ? 1 : 0} ${count}`;
 }
 
-/** Makes the runtime's SQLite count its statements. Called once, before user code is loaded. */
+/** Makes the runtime's SQLite fit for replication: databases are settled, and statements counted. Called once, before user code is loaded. */
 export function patchSQLite(): void {
   const { exec, prepare } = DatabaseSync.prototype;
   const settled = new WeakSet<object>();
   const isSettled = has.bind(settled);
   const addSettled = add.bind(settled);
-  /** Replication takes short locks, and a connection without a time-out would fail at them. */
+  /**
+   * Makes a database ready to be streamed while it is used, before the app's first statement.
+   *
+   * Replication takes short locks, and a connection without a time-out would fail at them. It needs a
+   * write-ahead log; if the host turned a database over to one, a statement of the app that runs at the
+   * same moment would fail with "database is locked" whatever the time-out, because SQLite does not wait
+   * where two connections each want what the other has. An app that asks for another mode gets it.
+   */
   function settle(database: DatabaseSync): void {
     if (isSettled(database)) return;
     addSettled(database);
-    if (prepare.call(database, "PRAGMA busy_timeout").get()?.timeout === 0) {
-      exec.call(database, "PRAGMA busy_timeout = 5000");
+    try {
+      if (prepare.call(database, "PRAGMA busy_timeout").get()?.timeout === 0) {
+        exec.call(database, "PRAGMA busy_timeout = 5000");
+      }
+      // It writes the first page of a new file.
+      note(1);
+      prepare.call(database, "PRAGMA journal_mode = WAL").get();
+    } catch {
+      // Closed, read-only or no database at all: what the app does next says so.
     }
   }
   DatabaseSync.prototype.exec = function (sql: string) {
