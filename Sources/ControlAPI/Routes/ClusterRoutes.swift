@@ -45,34 +45,16 @@ struct ClusterRoutes {
         if request.headers[.accept] == "application/json" {
             return try .json(try await cluster.move(app, to: order.to) { _ in })
         }
-        let heartbeat = heartbeat
-        let body = ResponseBody { writer in
-            let lines: AsyncStream<OperationLine?> = withHeartbeat(every: heartbeat) { continuation in
-                do {
-                    let record = try await cluster.move(app, to: order.to) {
-                        continuation.yield(.operation($0))
-                    }
-                    continuation.yield(.operation(record))
-                } catch let error as MartletError {
-                    continuation.yield(.error(error))
-                } catch {
-                    continuation.yield(
-                        .error(MartletError(.internal, "following the move of \(app) failed", cause: error))
-                    )
-                }
+        return .lines(every: heartbeat) { (lines: AsyncStream<OperationLine?>.Continuation) in
+            do {
+                let record = try await cluster.move(app, to: order.to) { lines.yield(.operation($0)) }
+                lines.yield(.operation(record))
+            } catch let error as MartletError {
+                lines.yield(.error(error))
+            } catch {
+                let message = "following the move of \(app) failed"
+                lines.yield(.error(MartletError(.internal, message, cause: error)))
             }
-            let encoder = JSONFormat.encoder()
-            for await line in lines {
-                var data = try line.map(encoder.encode) ?? Data()
-                data.append(UInt8(ascii: "\n"))
-                try await writer.write(ByteBuffer(bytes: data))
-            }
-            try await writer.finish(nil)
         }
-        return Response(
-            status: .ok,
-            headers: [.contentType: "application/x-ndjson", .cacheControl: "no-store"],
-            body: body
-        )
     }
 }

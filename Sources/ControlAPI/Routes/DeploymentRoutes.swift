@@ -68,7 +68,11 @@ struct DeploymentRoutes {
         with lines: AsyncStream<DeploymentLine>,
         to request: Request
     ) async throws -> Response {
-        guard request.headers[.accept] == "application/json" else { return stream(lines) }
+        guard request.headers[.accept] == "application/json" else {
+            return .lines(every: heartbeat) { (continuation: AsyncStream<DeploymentLine?>.Continuation) in
+                for await line in lines { continuation.yield(line) }
+            }
+        }
         for await line in lines {
             switch line {
             case .event: continue
@@ -77,26 +81,5 @@ struct DeploymentRoutes {
             }
         }
         throw MartletError(.internal, "the deployment ended without a result")
-    }
-
-    private func stream(_ lines: AsyncStream<DeploymentLine>) -> Response {
-        let heartbeat = heartbeat
-        let body = ResponseBody { writer in
-            let encoder = JSONFormat.encoder()
-            let beating: AsyncStream<DeploymentLine?> = withHeartbeat(every: heartbeat) { continuation in
-                for await line in lines { continuation.yield(line) }
-            }
-            for await line in beating {
-                var data = try line.map(encoder.encode) ?? Data()
-                data.append(UInt8(ascii: "\n"))
-                try await writer.write(ByteBuffer(bytes: data))
-            }
-            try await writer.finish(nil)
-        }
-        return Response(
-            status: .ok,
-            headers: [.contentType: "application/x-ndjson", .cacheControl: "no-store"],
-            body: body
-        )
     }
 }

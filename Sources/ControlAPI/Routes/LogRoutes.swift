@@ -33,42 +33,28 @@ struct LogRoutes {
         _ records: AsyncThrowingStream<LogRecord, any Error>,
         heartbeat: Duration?
     ) -> Response {
-        let body = ResponseBody { writer in
-            let items: AsyncStream<Item?> = withHeartbeat(every: heartbeat) { continuation in
-                do {
-                    for try await record in records { continuation.yield(.record(record)) }
-                } catch let error as MartletError {
-                    continuation.yield(.failure(error))
-                } catch is CancellationError {
-                    return
-                } catch {
-                    continuation.yield(
-                        .failure(MartletError(.internal, "reading the log failed", cause: error))
-                    )
-                }
+        .lines(every: heartbeat) { (lines: AsyncStream<Line?>.Continuation) in
+            do {
+                for try await record in records { lines.yield(.record(record)) }
+            } catch let error as MartletError {
+                lines.yield(.failure(error))
+            } catch is CancellationError {
+                return
+            } catch {
+                lines.yield(.failure(MartletError(.internal, "reading the log failed", cause: error)))
             }
-            let encoder = JSONFormat.encoder()
-            for await item in items {
-                var data =
-                    switch item {
-                    case .record(let record): try encoder.encode(record)
-                    case .failure(let error): try encoder.encode(["error": Problem(error)])
-                    case nil: Data()
-                    }
-                data.append(UInt8(ascii: "\n"))
-                try await writer.write(ByteBuffer(bytes: data))
-            }
-            try await writer.finish(nil)
         }
-        return Response(
-            status: .ok,
-            headers: [.contentType: "application/x-ndjson", .cacheControl: "no-store"],
-            body: body
-        )
     }
 
-    private enum Item: Sendable {
+    private enum Line: Encodable, Sendable {
         case record(LogRecord)
         case failure(MartletError)
+
+        func encode(to encoder: any Encoder) throws {
+            switch self {
+            case .record(let record): try record.encode(to: encoder)
+            case .failure(let error): try ["error": Problem(error)].encode(to: encoder)
+            }
+        }
     }
 }
