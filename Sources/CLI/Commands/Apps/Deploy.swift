@@ -161,3 +161,26 @@ struct AppFolder {
 extension ArchiveWriter.Summary {
     var text: String { "\(files) \(files == 1 ? "file" : "files"), \(ByteCount.format(archiveBytes))" }
 }
+
+extension AppFolder {
+    /// Deploys a folder because the start of a host or of a cluster was told to.
+    static func deployAtStart(_ path: String, by client: APIClient) async throws -> Deployment {
+        let source = try AppFolder(path)
+        let app = try source.name(given: nil)
+        let temporary = FileManager.default.temporaryDirectory.appending(
+            path: "martlet-\(UUID().uuidString).tar.gz"
+        )
+        // The system's own clean-up would do it too.
+        defer { try? FileManager.default.removeItem(at: temporary) }
+        let summary = try source.pack(to: temporary)
+        let progress = DeploymentProgress()
+        Terminal.note("Deploying \(Terminal.styled(app.rawValue, .bold)) from \(path)")
+        return try await client.deploy(
+            temporary,
+            bytes: summary.archiveBytes,
+            as: app,
+            onUpload: { _ in },
+            onEvent: { progress.show($0) }
+        )
+    }
+}

@@ -52,21 +52,12 @@ struct RunControl: AsyncParsableCommand {
     var leavesConfiguration = false
 
     func run() async throws {
-        let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .notice
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = logLevel
-            return handler
-        }
-        let metrics = PrometheusRegistry()
-        MetricsSystem.bootstrap(metrics)
+        let metrics = logLevel.begin()
         let folder = URL(filePath: data).standardizedFileURL
         try ClusterFiles.make(folder)
         let token = try SecretFile.token(in: folder)
         let address = try ClusterFiles.hostAndPort(temporal, "--temporal")
-        guard let maximumUpload = ByteCount.parse(maximumUpload), maximumUpload > 0 else {
-            throw MartletError(.badRequest, "--max-upload \(self.maximumUpload) is no size such as 128MiB")
-        }
+        let maximumUpload = try OptionText.bytes(maximumUpload, "--max-upload")
         let connection = TemporalConnection(
             .init(host: address.address, port: Int(address.port), namespace: namespace)
         )

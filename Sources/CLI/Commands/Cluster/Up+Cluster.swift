@@ -25,9 +25,7 @@ extension Up {
                 "temporal is not found, and a cluster needs it; run `make tools`, or name it with --temporal FILE"
             )
         }
-        guard let maximumUpload = ByteCount.parse(maximumUpload), maximumUpload > 0 else {
-            throw MartletError(.badRequest, "--max-upload \(self.maximumUpload) is no size such as 128MiB")
-        }
+        let maximumUpload = try OptionText.bytes(maximumUpload, "--max-upload")
         let folder = try stateFolder()
         let inside = folder.appending(path: "store").path(percentEncoded: false)
         var arguments = ["--sandbox", sandbox.rawValue, "--sleep-after", sleepAfter, "--memory", memory]

@@ -130,7 +130,7 @@ struct UpCluster: Sendable {
             """
         )
         for path in deploy {
-            let deployment = try await Self.deploy(path, client)
+            let deployment = try await AppFolder.deployAtStart(path, by: client)
             Terminal.note("\(deployment.app) answers at \(deployment.url)")
         }
         let apps = try await client.applications().count
@@ -157,28 +157,8 @@ struct UpCluster: Sendable {
         )
     }
 
-    private static func deploy(_ path: String, _ client: APIClient) async throws -> Deployment {
-        let source = try AppFolder(path)
-        let app = try source.name(given: nil)
-        let temporary = FileManager.default.temporaryDirectory.appending(
-            path: "martlet-\(UUID().uuidString).tar.gz"
-        )
-        // The system's own clean-up would do it too.
-        defer { try? FileManager.default.removeItem(at: temporary) }
-        let summary = try source.pack(to: temporary)
-        let progress = DeploymentProgress()
-        Terminal.note("Deploying \(Terminal.styled(app.rawValue, .bold)) from \(path)")
-        return try await client.deploy(
-            temporary,
-            bytes: summary.archiveBytes,
-            as: app,
-            onUpload: { _ in },
-            onEvent: { progress.show($0) }
-        )
-    }
-
     private var reachable: String {
-        let address = listen == "0.0.0.0" ? "127.0.0.1" : listen == "::" ? "::1" : listen
+        let address = OptionText.reachable(listen)
         return address.contains(":") ? "[\(address)]" : address
     }
 

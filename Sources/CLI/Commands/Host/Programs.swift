@@ -22,7 +22,13 @@ enum Programs {
     }()
 
     /// A program by an explicit path, among the fetched tools, or on the path.
+    ///
+    /// Links are followed: the runtime knows itself by the file behind them, and its permissions name that.
     static func tool(_ name: String, given: String?) -> URL? {
+        locate(name, given: given)?.resolvingSymlinksInPath()
+    }
+
+    private static func locate(_ name: String, given: String?) -> URL? {
         if let given { return URL(filePath: given) }
         if let fetched = home?.appending(path: ".tools/run/bin/\(name)"),
             FileManager.default.isExecutableFile(atPath: fetched.path)

@@ -11,7 +11,7 @@ import Temporal
 import UnixSignals
 
 /// `martlet host`.
-struct RunHost: AsyncParsableCommand {
+struct RunHost: AsyncParsableCommand, HostOptions {
     static let configuration = CommandConfiguration(
         commandName: "host",
         abstract: "Run one host of a cluster: its apps, their ingress, and its part in moves.",
@@ -69,35 +69,16 @@ struct RunHost: AsyncParsableCommand {
 
     func run() async throws {
         if sandbox != .none { Rootless.enter() }
-        let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .notice
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = logLevel
-            return handler
-        }
-        let metrics = PrometheusRegistry()
-        MetricsSystem.bootstrap(metrics)
+        let metrics = logLevel.begin()
         let folder = URL(filePath: data).standardizedFileURL
-        do {
-            try FileManager.default.createDirectory(
-                at: folder,
-                withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o711]
-            )
-        } catch {
-            throw MartletError(
-                .badRequest,
-                "make the folder \(folder.path): \(error.localizedDescription); choose another with --data",
-                cause: error
-            )
-        }
-        let secret = try clusterSecret()
+        try ClusterFiles.make(folder)
+        let secret = try ClusterFiles.secret(secretFile)
         let host = try HostDaemon(
             try hostConfiguration(folder, secret: secret),
             logger: Logger(label: "martlet.host")
         )
         let (ready, continuation) = AsyncStream<Int?>.makeStream()
-        let address = apiAddress(folder)
+        let address = APIConfiguration.Address.behindIngress(in: folder)
         let api = ControlAPI(
             configuration: APIConfiguration(
                 address: address,
@@ -127,58 +108,8 @@ struct RunHost: AsyncParsableCommand {
         Terminal.note("Stopped. The host goes on where it was when it is started with the same folder.")
     }
 
-    private func clusterSecret() throws -> ClusterSecret {
-        let text: String
-        do { text = try String(contentsOf: URL(filePath: secretFile), encoding: .utf8) } catch {
-            throw MartletError(
-                .badRequest,
-                "read the cluster's secret from \(secretFile): \(error.localizedDescription)",
-                cause: error
-            )
-        }
-        return try ClusterSecret(text)
-    }
-
     private func hostConfiguration(_ folder: URL, secret: ClusterSecret) throws -> HostConfiguration {
-        guard
-            let runtimeFolder = runtime.map({ URL(filePath: $0) })
-                ?? Programs.home?.appending(path: "Runtime")
-        else {
-            throw MartletError(
-                .badRequest,
-                "the worker's harness is not found from this program upwards; name its folder with --runtime DIR"
-            )
-        }
-        guard
-            let deno = Programs.tool(
-                "deno",
-                given: deno ?? ProcessInfo.processInfo.environment["MARTLET_DENO"]
-            )
-        else {
-            throw MartletError(
-                .unavailable,
-                "deno is not found; run `make tools`, or name it with --deno FILE"
-            )
-        }
-        var configuration = HostConfiguration(
-            folder: folder,
-            host: try HostID(validating: id),
-            listeners: [HostConfiguration.Listener(address: listen, port: port)],
-            runtimeFolder: runtimeFolder,
-            deno: deno
-        )
-        configuration.domain = domain
-        try isolation.apply(to: &configuration)
-        switch sandbox {
-        case .none: configuration.sandbox = .none
-        case .bubblewrap:
-            configuration.sandbox = .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
-        }
-        configuration.sleep.after = try duration(sleepAfter, "--sleep-after")
-        guard let memory = ByteCount.parse(memory), memory > 0 else {
-            throw MartletError(.badRequest, "--memory \(self.memory) is no size such as 128MiB")
-        }
-        configuration.limits.memoryBytes = memory
+        var configuration = try hostConfiguration(folder, host: try HostID(validating: id))
         guard
             let choice = try StoreChoice.resolve(
                 store: store,
@@ -192,11 +123,11 @@ struct RunHost: AsyncParsableCommand {
         var hostStore = choice.store
         hostStore.keepsApplications = false
         hostStore.takesByItself = false
-        hostStore.leaseDuration = try duration(lease, "--lease")
+        hostStore.leaseDuration = try OptionText.duration(lease, "--lease")
         // A fifth, for what lies between a look at the clock and the act.
         hostStore.leaseMargin = min(.seconds(2), hostStore.leaseDuration / 5)
         configuration.store = hostStore
-        let peer = try hostAndPort(peerListen, "--peer-listen")
+        let peer = try ClusterFiles.hostAndPort(peerListen, "--peer-listen")
         configuration.cluster = ClusterConfiguration(
             listener: HostConfiguration.Listener(address: peer.address, port: peer.port),
             secret: secret
@@ -204,22 +135,14 @@ struct RunHost: AsyncParsableCommand {
         return configuration
     }
 
-    /// As `martlet up` does it: a socket in the state folder unless its path is too long for one.
-    private func apiAddress(_ folder: URL) -> APIConfiguration.Address {
-        let path = folder.appending(path: "api.sock").path
-        guard path.utf8.count < 108 else { return .host("127.0.0.1", port: 0) }
-        unlink(path)
-        return .unixSocket(path: path)
-    }
-
     fileprivate func agent(
         of host: HostDaemon
     ) async throws -> (agent: HostAgent, connection: TemporalConnection) {
-        let server = try hostAndPort(temporal, "--temporal")
+        let server = try ClusterFiles.hostAndPort(temporal, "--temporal")
         let connection = TemporalConnection(
             .init(host: server.address, port: Int(server.port), namespace: namespace)
         )
-        let peer = try hostAndPort(peerListen, "--peer-listen")
+        let peer = try ClusterFiles.hostAndPort(peerListen, "--peer-listen")
         let ingress = HostAddress(address: reachable(listen), port: await host.port ?? port)
         let cores = cores ?? Double(ProcessInfo.processInfo.activeProcessorCount)
         let agent = HostAgent(
@@ -253,37 +176,13 @@ struct RunHost: AsyncParsableCommand {
               databases  \(host.storeSummary)
             """
         )
-        if sandbox == .none {
-            Terminal.warning(
-                "workers run without a sandbox; run only apps that you trust like your own programs"
-            )
-        }
+        warnOfMissingSandbox()
     }
 
-    private func reachable(_ address: String) -> String {
-        if let advertise { return advertise }
-        return address == "0.0.0.0" ? "127.0.0.1" : address == "::" ? "::1" : address
-    }
-
-    private func hostAndPort(_ text: String, _ option: String) throws(MartletError) -> HostAddress {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]),
-            colon > text.startIndex
-        else {
-            throw MartletError(.badRequest, "\(option) \(text) is no address and port such as 127.0.0.1:7701")
-        }
-        let address = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
-        return HostAddress(address: address, port: port)
-    }
-
-    private func duration(_ text: String, _ option: String) throws(MartletError) -> Duration {
-        guard let duration = DurationText.parse(text) else {
-            throw MartletError(.badRequest, "\(option) \(text) is no duration such as 30s or 5m")
-        }
-        return duration
-    }
+    private func reachable(_ address: String) -> String { advertise ?? OptionText.reachable(address) }
 
     private func milliseconds(_ text: String, _ option: String) throws(MartletError) -> Int {
-        let (seconds, attoseconds) = try duration(text, option).components
+        let (seconds, attoseconds) = try OptionText.duration(text, option).components
         return Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
     }
 }
@@ -298,10 +197,7 @@ private struct ClusterMember: Service {
     func run() async throws {
         var iterator = apiReady.makeAsyncIterator()
         guard let apiPort = await iterator.next() else { return }
-        switch apiAddress {
-        case .unixSocket(let path): try await host.start(api: .unix(path: path))
-        case .host(let name, _): try await host.start(api: .tcp(host: name, port: UInt16(apiPort ?? 0)))
-        }
+        try await host.start(before: apiAddress, port: apiPort)
         let (agent, connection) = try await command.agent(of: host)
         await command.announce(host)
         try await agent.run()

@@ -11,7 +11,7 @@ import ServiceLifecycle
 import UnixSignals
 
 /// `martlet up`.
-struct Up: AsyncParsableCommand {
+struct Up: AsyncParsableCommand, HostOptions {
     static let configuration = CommandConfiguration(
         abstract: "Run everything on this machine: the ingress, the API and the host of the apps.",
         discussion:
@@ -88,21 +88,14 @@ struct Up: AsyncParsableCommand {
 
     func run() async throws {
         if sandbox != .none { Rootless.enter() }
-        let logLevel = Logger.Level(rawValue: logLevel.rawValue) ?? .warning
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = logLevel
-            return handler
-        }
-        let metrics = PrometheusRegistry()
-        MetricsSystem.bootstrap(metrics)
+        let metrics = logLevel.begin()
         if hosts != 1 { return try await runCluster(metrics) }
         let folder = try stateFolder()
         let token = try SecretFile.token(in: folder)
         let configuration = try hostConfiguration(folder)
         let host = try HostDaemon(configuration, logger: Logger(label: "martlet.host"))
         let (ready, continuation) = AsyncStream<Int?>.makeStream()
-        let address = apiAddress(folder)
+        let address = APIConfiguration.Address.behindIngress(in: folder)
         let api = ControlAPI(
             configuration: try apiConfiguration(folder, address, runtime: configuration.runtimeFolder),
             service: host,
@@ -152,23 +145,23 @@ struct Up: AsyncParsableCommand {
         address: APIConfiguration.Address
     ) async throws {
         do {
-            switch address {
-            case .unixSocket(let path): try await host.start(api: .unix(path: path))
-            case .host(let name, _): try await host.start(api: .tcp(host: name, port: UInt16(apiPort ?? 0)))
-            }
+            try await host.start(before: address, port: apiPort)
         } catch let error as MartletError where error.code == .conflict {
             let advice = "; --port and --tls-port choose others, and 0 takes any free one"
             throw MartletError(.conflict, error.message + advice, cause: error)
         }
         let port = await host.port ?? port
-        let reachable = listen == "0.0.0.0" ? "127.0.0.1" : listen == "::" ? "::1" : listen
+        let reachable = OptionText.reachable(listen)
         let shown = reachable.contains(":") ? "[\(reachable)]" : reachable
         let endpoint = try Endpoint(validating: "http://\(shown):\(port)")
         let file = ClientConfiguration.file()
         try ClientConfiguration(api: "\(endpoint)", token: token.secret).write(file)
         let client = APIClient(endpoint: endpoint, token: token)
         await announce(host, port: port, endpoint: endpoint, folder: folder, file: file)
-        for path in deploy { try await deploy(path, client) }
+        for path in deploy {
+            let deployment = try await AppFolder.deployAtStart(path, by: client)
+            Terminal.note("\(deployment.app) answers at \(deployment.url)")
+        }
         let apps = try await client.applications().count
         Terminal.note("Ready: \(apps) \(apps == 1 ? "app" : "apps"). Stop with Ctrl-C.")
     }
@@ -199,36 +192,12 @@ struct Up: AsyncParsableCommand {
         if store == "none" {
             Terminal.warning("databases are not replicated: they are lost with this machine's disk")
         }
-        if sandbox == .none {
-            Terminal.warning(
-                "workers run without a sandbox; run only apps that you trust like your own programs"
-            )
-        }
+        warnOfMissingSandbox()
         if listen != "127.0.0.1", listen != "::1" {
             Terminal.warning(
                 "\(listen) can be reached by others, unencrypted: apps are open to them, and the token crosses in the clear"
             )
         }
-    }
-
-    private func deploy(_ path: String, _ client: APIClient) async throws {
-        let source = try AppFolder(path)
-        let app = try source.name(given: nil)
-        let temporary = FileManager.default.temporaryDirectory.appending(
-            path: "martlet-\(UUID().uuidString).tar.gz"
-        )
-        defer { try? FileManager.default.removeItem(at: temporary) }
-        let summary = try source.pack(to: temporary)
-        let progress = DeploymentProgress()
-        Terminal.note("Deploying \(Terminal.styled(app.rawValue, .bold)) from \(path)")
-        let deployment = try await client.deploy(
-            temporary,
-            bytes: summary.archiveBytes,
-            as: app,
-            onUpload: { _ in },
-            onEvent: { progress.show($0) }
-        )
-        Terminal.note("\(app) answers at \(deployment.url)")
     }
 
     func stateFolder() throws -> URL {
@@ -255,46 +224,8 @@ struct Up: AsyncParsableCommand {
     }
 
     private func hostConfiguration(_ folder: URL) throws -> HostConfiguration {
-        guard
-            let runtimeFolder = runtime.map({ URL(filePath: $0) })
-                ?? Programs.home?.appending(path: "Runtime")
-        else {
-            throw MartletError(
-                .badRequest,
-                "the worker's harness is not found from this program upwards; name its folder with --runtime DIR"
-            )
-        }
-        guard
-            let deno = Programs.tool(
-                "deno",
-                given: deno ?? ProcessInfo.processInfo.environment["MARTLET_DENO"]
-            )
-        else {
-            throw MartletError(
-                .unavailable,
-                "deno is not found; run `make tools`, or name it with --deno FILE"
-            )
-        }
-        var configuration = HostConfiguration(
-            folder: folder,
-            host: try HostID(validating: "local"),
-            listeners: [HostConfiguration.Listener(address: listen, port: port)],
-            runtimeFolder: runtimeFolder,
-            deno: deno
-        )
+        var configuration = try hostConfiguration(folder, host: try HostID(validating: "local"))
         configuration.tls = try tlsConfiguration()
-        configuration.domain = domain
-        try isolation.apply(to: &configuration)
-        switch sandbox {
-        case .none: configuration.sandbox = .none
-        case .bubblewrap:
-            configuration.sandbox = .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
-        }
-        guard let idle = DurationText.parse(sleepAfter) else {
-            throw MartletError(.badRequest, "--sleep-after \(sleepAfter) is no duration such as 30s or 5m")
-        }
-        configuration.sleep.after = idle
-        configuration.limits.memoryBytes = try bytes(memory, "--memory")
         if let choice = try StoreChoice.resolve(store: store, s3: s3, litestream: litestream, folder: folder)
         {
             configuration.store = choice.store
@@ -331,26 +262,10 @@ struct Up: AsyncParsableCommand {
             address: address,
             domain: domain,
             uploadsFolder: folder.appending(path: "uploads"),
-            maximumUploadBytes: try bytes(maximumUpload, "--max-upload"),
+            maximumUploadBytes: try OptionText.bytes(maximumUpload, "--max-upload"),
             protectsMetrics: listen != "127.0.0.1" && listen != "::1",
             dashboard: runtime.appending(path: "dashboard/index.html")
         )
-    }
-
-    /// The API is behind the ingress, on a socket in the state folder unless its path is too long for one (108 bytes
-    /// with the zero in `sockaddr_un`).
-    private func apiAddress(_ folder: URL) -> APIConfiguration.Address {
-        let path = folder.appending(path: "api.sock").path
-        guard path.utf8.count < 108 else { return .host("127.0.0.1", port: 0) }
-        unlink(path)
-        return .unixSocket(path: path)
-    }
-
-    private func bytes(_ text: String, _ option: String) throws(MartletError) -> Int {
-        guard let bytes = ByteCount.parse(text), bytes > 0 else {
-            throw MartletError(.badRequest, "\(option) \(text) is no size such as 128MiB")
-        }
-        return bytes
     }
 }
 
