@@ -207,17 +207,24 @@ package final class NetworkGateway: Sendable {
 
     /// Notes the host's addresses, which no worker may reach whichever way leads to them; call it now and then.
     package func refreshOwnAddresses() {
-        let now = outside.addresses()
-        let (new, gone) = state.withLock { state in
-            defer { state.own = now }
-            return (now.subtracting(state.own), state.own.subtracting(now))
+        // Those that cannot be listed now stay refused.
+        guard let now = outside.addresses() else { return }
+        var own = state.withLock(\.own)
+        guard now != own else { return }
+        let (new, gone) = (now.subtracting(own), own.subtracting(now))
+        // What fails is tried again at the next look.
+        for address in new where (try? change(Self.ownSet(address), address.bytes)) != nil {
+            own.insert(address)
         }
-        for address in new { try? change(address.isIPv4 ? "own4" : "own6", address.bytes) }
-        for address in gone {
-            try? change(address.isIPv4 ? "own4" : "own6", address.bytes, isRemoved: true)
+        for address in gone
+        where (try? change(Self.ownSet(address), address.bytes, isRemoved: true)) != nil {
+            own.remove(address)
         }
+        state.withLock { $0.own = own }
         names.setOwn(now)
     }
+
+    private static func ownSet(_ address: IPAddress) -> String { address.isIPv4 ? "own4" : "own6" }
 
     /// Takes the way out down; workers' networks go with their workers.
     package func close() async {

@@ -58,7 +58,7 @@ final class OutsideNetwork: Sendable {
     }
 
     /// All addresses of its interfaces but those that are out of reach anyway.
-    func addresses() -> Set<IPAddress> {
+    func addresses() -> Set<IPAddress>? {
         let all = try? run { () throws(SystemError) -> Set<IPAddress> in
             var first: UnsafeMutablePointer<ifaddrs>?
             guard getifaddrs(&first) == 0 else { throw SystemError(errno, "list the host's addresses") }
@@ -74,7 +74,7 @@ final class OutsideNetwork: Sendable {
             }
             return found
         }
-        return (all ?? []).filter { AddressRules().allows($0) }
+        return all?.filter { AddressRules().allows($0) }
     }
 }
 
