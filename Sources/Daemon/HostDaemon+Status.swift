@@ -5,22 +5,15 @@ import Synchronization
 
 extension HostDaemon {
     public func applications() async throws -> [ApplicationStatus] {
-        var all: [ApplicationStatus] = []
-        for entry in entries.values.sorted(by: { $0.record.id < $1.record.id }) {
-            all.append(await withProof(status(entry)))
+        let proven = await databases?.proven() ?? [:]
+        return entries.values.sorted { $0.record.id < $1.record.id }.map {
+            status($0, provenAt: proven[$0.record.id])
         }
-        return all
     }
 
     public func application(_ app: ApplicationID) async throws -> ApplicationStatus {
-        await withProof(status(try entry(app)))
-    }
-
-    private func withProof(_ status: ApplicationStatus) async -> ApplicationStatus {
-        guard let databases else { return status }
-        var status = status
-        status.provenAt = await databases.proven(status.id)
-        return status
+        let provenAt = await databases?.proven(app)
+        return status(try entry(app), provenAt: provenAt)
     }
 
     public func versions(of app: ApplicationID) async throws -> [VersionStatus] {
@@ -91,7 +84,7 @@ extension HostDaemon {
         return stream
     }
 
-    private func status(_ entry: Entry) -> ApplicationStatus {
+    private func status(_ entry: Entry, provenAt: Date?) -> ApplicationStatus {
         let record = entry.record
         let instances = entry.awake.map { Array($0.instances.values) } ?? []
         let last = entry.cell.lastActivity.load(ordering: .relaxed)
@@ -102,7 +95,7 @@ extension HostDaemon {
         if last > 0, entry.cell.requests.load(ordering: .relaxed) > 0 {
             lastRequestAt = Date(timeIntervalSinceNow: -(uptime() - .nanoseconds(Int64(last))).inSeconds)
         }
-        return ApplicationStatus(
+        var status = ApplicationStatus(
             id: record.id,
             owner: record.owner,
             state: state(entry),
@@ -120,6 +113,8 @@ extension HostDaemon {
             lastError: entry.lastFailure,
             cron: cronStatus(entry)
         )
+        status.provenAt = provenAt
+        return status
     }
 
     func state(_ entry: Entry) -> ApplicationState {

@@ -70,7 +70,7 @@ extension AppDatabases {
             if let newest = try await replicator.newestPosition(of: followed.replica) {
                 try await followed.follower.wait(for: newest, timeout: .seconds(600))
             }
-            bytes += (try? FileManager.default.attributesOfItem(atPath: followed.path)[.size] as? Int) ?? 0
+            bytes += HostDaemon.fileBytes(followed.path)
         }
         return (copy.followers.count, bytes)
     }

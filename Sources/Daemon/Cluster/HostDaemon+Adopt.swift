@@ -115,14 +115,7 @@ extension HostDaemon {
                 at: Date()
             )
         }
-        return AdoptReport(
-            epoch: placed.epoch,
-            databases: placed.databases,
-            bytes: Int(placed.bytes),
-            claimMilliseconds: placed.claimTime.milliseconds,
-            restoreMilliseconds: placed.restoreTime.milliseconds,
-            startMilliseconds: order.isAwake ? (uptime() - started).milliseconds : 0
-        )
+        return AdoptReport(placed, startMilliseconds: order.isAwake ? (uptime() - started).milliseconds : 0)
     }
 
     /// The report of an order that has been carried out before.
@@ -131,14 +124,7 @@ extension HostDaemon {
             entry.record.version == order.specification.version,
             let epoch = await databases.epoch(of: order.app), epoch >= order.epoch
         else { return nil }
-        return AdoptReport(
-            epoch: epoch,
-            databases: 0,
-            bytes: 0,
-            claimMilliseconds: 0,
-            restoreMilliseconds: 0,
-            startMilliseconds: 0
-        )
+        return AdoptReport(repeated: epoch)
     }
 
     private func takeIntoService(_ entry: Entry, _ version: StateStore.Version, isAwake: Bool) async throws {
@@ -234,14 +220,7 @@ extension HostDaemon {
         let databases = try clusterDatabases()
         let entry = try entry(order.app)
         if entry.departure == nil, let epoch = await databases.epoch(of: order.app), epoch >= order.epoch {
-            return AdoptReport(
-                epoch: epoch,
-                databases: 0,
-                bytes: 0,
-                claimMilliseconds: 0,
-                restoreMilliseconds: 0,
-                startMilliseconds: 0
-            )
+            return AdoptReport(repeated: epoch)
         }
         return try await goOn(order.app, ended: order.endedTerms)
     }
@@ -263,14 +242,7 @@ extension HostDaemon {
             )
             entry.departure = nil
             handle(.resume, entry)
-            return AdoptReport(
-                epoch: placed.epoch,
-                databases: placed.databases,
-                bytes: Int(placed.bytes),
-                claimMilliseconds: placed.claimTime.milliseconds,
-                restoreMilliseconds: placed.restoreTime.milliseconds,
-                startMilliseconds: 0
-            )
+            return AdoptReport(placed, startMilliseconds: 0)
         } catch let error as MartletError where error.code == .ownedElsewhere {
             lose(entry, to: (error.cause as? OrderRefusal)?.holder, because: error.message)
             throw error
@@ -285,5 +257,30 @@ extension HostDaemon {
         } else {
             entry.departure = .lost(reason: reason)
         }
+    }
+}
+
+extension AdoptReport {
+    fileprivate init(_ placed: PlacementReport, startMilliseconds: Int) {
+        self.init(
+            epoch: placed.epoch,
+            databases: placed.databases,
+            bytes: Int(placed.bytes),
+            claimMilliseconds: placed.claimTime.milliseconds,
+            restoreMilliseconds: placed.restoreTime.milliseconds,
+            startMilliseconds: startMilliseconds
+        )
+    }
+
+    /// Of an order that had been carried out before.
+    fileprivate init(repeated epoch: Int) {
+        self.init(
+            epoch: epoch,
+            databases: 0,
+            bytes: 0,
+            claimMilliseconds: 0,
+            restoreMilliseconds: 0,
+            startMilliseconds: 0
+        )
     }
 }

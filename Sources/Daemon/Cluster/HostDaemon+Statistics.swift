@@ -169,14 +169,9 @@ enum ProcessTimes {
     static func microseconds(of processes: [Int32]) -> Int {
         let perSecond = max(sysconf(Int32(_SC_CLK_TCK)), 1)
         return processes.reduce(0) { sum, process in
-            // The name, in parentheses, may have spaces; what follows it has not.
-            guard let data = FileManager.default.contents(atPath: "/proc/\(process)/stat") else { return sum }
-            let text = String(decoding: data, as: UTF8.self)
-            guard let end = text.lastIndex(of: ")") else { return sum }
-            let fields = text[end...].split(separator: " ")
-            guard fields.count > 13, let user = Int(fields[12]), let system = Int(fields[13]) else {
-                return sum
-            }
+            guard let fields = ProcessStat.fields(of: process), fields.count > 12,
+                let user = Int(fields[11]), let system = Int(fields[12])
+            else { return sum }
             return sum + (user + system) * 1_000_000 / perSecond
         }
     }

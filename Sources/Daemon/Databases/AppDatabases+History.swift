@@ -27,10 +27,10 @@ extension AppDatabases {
     }
 
     /// When the replicas of all of an app's databases were last proven; nil while one was not.
-    package func proven(_ app: ApplicationID) -> Date? {
-        guard let entry = placed[app], !entry.proven.isEmpty else { return nil }
-        return entry.proven.values.min()
-    }
+    package func proven(_ app: ApplicationID) -> Date? { placed[app]?.proven.values.min() }
+
+    /// The same of all apps that have such a time.
+    package func proven() -> [ApplicationID: Date] { placed.compactMapValues { $0.proven.values.min() } }
 
     /// Brings everything that was committed before the call to the replica.
     package func sync(_ app: ApplicationID) async throws {
@@ -97,12 +97,11 @@ extension AppDatabases {
         let epoch = try await place(app).epoch
         if time == nil { try await sync(app) }
         do {
-            let newest = try await EpochRecord.newest(app.rawValue, from: epoch, in: store)
             let record: EpochRecord?
             if let time {
                 record = try await epochRecord(of: app, at: time, newest: epoch)
             } else {
-                record = newest
+                record = try await EpochRecord.newest(app.rawValue, from: epoch, in: store)
             }
             guard let record else { throw MartletError(.notFound, "\(app) has no databases yet") }
             let all = try await sources(of: app.rawValue, record, at: time)

@@ -43,20 +43,20 @@ extension AppDatabases {
                 }
                 return adopt(app, claim, lease, record, local, Restored())
             case .begin where order.source == nil:
-                claim = try await claimNext(app, ownership, lease, order)
+                claim = try await claimNext(app, ownership, lease, order, after: owner)
                 claimed = .now
                 restored = Restored()
                 try beginReplicas(in: data)
             case .takeNext(let kept):
-                claim = try await claimNext(app, ownership, lease, order)
+                claim = try await claimNext(app, ownership, lease, order, after: owner)
                 claimed = .now
                 restored = try await carryOn(app, from: kept, to: claim.epoch, local)
             case .begin:
-                claim = try await claimNext(app, ownership, lease, order)
+                claim = try await claimNext(app, ownership, lease, order, after: owner)
                 claimed = .now
                 restored = try await restore(app, order, newest: 0, to: claim.epoch, progress: progress)
             case .goOn(let newest), .restore(let newest):
-                claim = try await claimNext(app, ownership, lease, order)
+                claim = try await claimNext(app, ownership, lease, order, after: owner)
                 claimed = .now
                 restored = try await restore(app, order, newest: newest, to: claim.epoch, progress: progress)
             }
@@ -117,10 +117,12 @@ extension AppDatabases {
         _ app: ApplicationID,
         _ ownership: Ownership,
         _ lease: Lease<ContinuousClock>,
-        _ order: PlacementOrder
+        _ order: PlacementOrder,
+        after owner: OwnerRecord?
     ) async throws -> Ownership.Claim {
         var ended = order.ended
-        if let owner = try await ownership.current(), !owner.isReleased, owner.holder != host.rawValue,
+        // Who owns it by the time of the claim is looked at again there.
+        if let owner, !owner.isReleased, owner.holder != host.rawValue,
             ended[owner.holder] == nil, configuration.takesByItself
         {
             ended[owner.holder] = try await endIfDead(owner.holder, app)

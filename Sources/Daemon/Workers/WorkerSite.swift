@@ -59,11 +59,10 @@ package struct ProcessIdentity: Sendable, Equatable {
 
     /// The process that has this id now.
     package init?(pid: Int32) {
-        let stat = ControlGroupDetection.text("/proc/\(pid)/stat")
-        // The second field is the name in parentheses and may hold anything; the third follows its last one.
-        guard let end = stat.lastIndex(of: ")") else { return nil }
-        let fields = stat[stat.index(after: end)...].split(separator: " ")
-        guard fields.count > 19, let time = UInt64(fields[19]) else { return nil }
+        guard let fields = ProcessStat.fields(of: pid), fields.count > 19, let time = UInt64(fields[19])
+        else {
+            return nil
+        }
         self.pid = pid
         startTime = time
     }
@@ -81,4 +80,15 @@ package struct ProcessIdentity: Sendable, Equatable {
 
     /// Whether the process still runs.
     package var isAlive: Bool { ProcessIdentity(pid: pid) == self }
+}
+
+/// What the kernel says of a process: `/proc/PID/stat` (proc(5)).
+enum ProcessStat {
+    /// The fields from the third on; nil when there is no such process.
+    static func fields(of pid: Int32) -> [Substring]? {
+        let stat = ControlGroupDetection.text("/proc/\(pid)/stat")
+        // The second field is the name in parentheses and may hold anything; the third follows its last one.
+        guard let end = stat.lastIndex(of: ")") else { return nil }
+        return stat[stat.index(after: end)...].split(separator: " ")
+    }
 }
