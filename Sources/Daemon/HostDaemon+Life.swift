@@ -158,6 +158,10 @@ extension HostDaemon {
             }
             let development = developed.flatMap { $0.app == app ? $0.development : nil }
             let instance = try await makeInstance(id, stored, develops: development)
+            guard !isStopping else {
+                await discard(instance, app)
+                throw CancellationError()
+            }
             guard let entry = entries[app] else { return await discard(instance, app) }
             adopt(instance, entry)
             Self.noteStart("started")

@@ -222,6 +222,10 @@ public actor HostDaemon: Service {
             wakeSource.finish()
             jobSource.finish()
         }
+        // Only now has all ended that makes workers, the boots that had begun before the shutdown too.
+        await gateway?.close()
+        logs.closeAll()
+        groups.removeEmpty()
     }
 
     /// Makes later boots quick, once those that the pool needs at once are done.
@@ -308,9 +312,6 @@ public actor HostDaemon: Service {
             group.addTask { [pool] in await pool.close() }
         }
         await closeStore(after: instances)
-        await gateway?.close()
-        logs.closeAll()
-        groups.removeEmpty()
     }
 }
 

@@ -72,6 +72,7 @@ package final class Worker: Sendable {
             network = try await onQueue(queue) { try site.gateway?.makeNetwork() }
         } catch {
             _ = group.remove()
+            try? FileManager.default.removeItem(atPath: folder)  // It is empty.
             throw error
         }
         var boot = WorkerBoot(

@@ -16,6 +16,7 @@ package actor WorkerPool {
     private var isMemoryShort = false
     private var lastFailure: (any Error)?
     private var bootTasks: [Int: Task<Void, Never>] = [:]
+    private var endings: [Int: Task<Void, Never>] = [:]
 
     /// `firstID`: the first worker's number.
     package init(
@@ -94,7 +95,7 @@ package actor WorkerPool {
         guard isUsable, !isClosed else { return }
         warm.removeAll { worker in
             guard worker.end.value != nil else { return false }
-            Task { await worker.destroy() }  // Only its folders are left; nobody waits for that.
+            retire(worker)
             return true
         }
         let stock = PoolPlan.Stock(warm: warm.count, booting: booting, waiting: waiting.count)
@@ -102,7 +103,7 @@ package actor WorkerPool {
         case .stay: failWaiting()
         case .boot(let count): for _ in 0..<count { startBoot() }
         case .retire(let count):
-            for worker in warm.prefix(count) { Task { await worker.destroy() } }  // Nobody waits for that.
+            for worker in warm.prefix(count) { retire(worker) }
             warm.removeFirst(count)
         }
     }
@@ -129,10 +130,19 @@ package actor WorkerPool {
         waiting = []
         for task in bootTasks.values { task.cancel() }
         for task in bootTasks.values { await task.value }
+        for task in endings.values { await task.value }
         let workers = warm
         warm = []
         await withDiscardingTaskGroup { group in
             for worker in workers { group.addTask { await worker.destroy() } }
+        }
+    }
+
+    /// Ends a worker beside everything else; closing the pool waits for it.
+    private func retire(_ worker: Worker) {
+        endings[worker.id.number] = Task {
+            await worker.destroy()
+            endings[worker.id.number] = nil
         }
     }
 
