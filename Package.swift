@@ -113,7 +113,7 @@ let daemon: [Target] = [
         dependencies: [
             "Archive", "Control", "CSandbox", "martlet-confine", "Proxy", "ProxyTLS", "Replication",
             "Storage", grdb, crypto,
-            logging, metrics,
+            logging, metrics, tracing,
             lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],
         swiftSettings: strict
@@ -156,7 +156,7 @@ let controlAPI: [Target] = [
         dependencies: [
             "Control", .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HTTPTypes", package: "swift-http-types"), nioCore, nioPosix, logging, metrics,
-            lifecycle,
+            tracing, lifecycle,
         ],
         swiftSettings: strict
     ),
@@ -178,7 +178,8 @@ let cli: [Target] = [
         name: "CLI",
         dependencies: [
             "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", "Storage", logging, metrics,
-            lifecycle, "ClusterContract", "Orchestration", "Supervision", "Temporal",
+            lifecycle, "ClusterContract", "OpenTelemetry", "Orchestration", "Supervision", "Temporal",
+            tracing,
             unixSignals,
             .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
@@ -186,6 +187,20 @@ let cli: [Target] = [
     ),
     .testTarget(name: "CLITests", dependencies: ["CLI", "Control", "ControlClient"], swiftSettings: strict),
     .testTarget(name: "IntegrationTests", dependencies: ["CLI"], swiftSettings: strict),
+]
+
+// OpenTelemetry: sends traces to a collector where the environment names one; knows nothing of Martlet.
+let telemetry: [Target] = [
+    .target(
+        name: "OpenTelemetry",
+        dependencies: [tracing, logging, lifecycle, asyncHTTPClient, nioCore, nioHTTP1],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "OpenTelemetryTests",
+        dependencies: ["OpenTelemetry", tracing, logging, lifecycle, nioCore, nioPosix, nioHTTP1],
+        swiftSettings: strict
+    ),
 ]
 
 // Archive: packs and unpacks folders as .tar.gz; knows nothing of Martlet.
@@ -290,7 +305,9 @@ let slicer: [Target] = [
 
 // MARTLET_TESTS=ProxyTests,SlicerTests builds no other tests: all tests are one program, which takes long to build.
 let wantedTests = Context.environment["MARTLET_TESTS"]?.split(separator: ",").map(String.init)
-let targets = (proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli)
+let targets =
+    (proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli
+    + telemetry)
     .filter { !$0.isTest || wantedTests?.contains($0.name) ?? true }
 
 let package = Package(

@@ -93,6 +93,7 @@ public struct ControlAPI: Service {
 
     private func router(_ receiver: UploadReceiver, _ runner: DeploymentRunner) -> Router<APIContext> {
         let router = Router(context: APIContext.self, options: .autoGenerateHeadEndpoints)
+        router.add(middleware: TracingMiddleware())
         router.add(middleware: ProblemMiddleware())
         router.add(middleware: HostNameMiddleware(domain: configuration.domain))
         router.add(

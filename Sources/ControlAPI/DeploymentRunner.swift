@@ -2,6 +2,7 @@ import Control
 import Foundation
 import ServiceLifecycle
 import Synchronization
+import Tracing
 
 /// Runs deployments apart from the connections that ask for them: a client that goes away does not leave a deployment
 /// half done.
@@ -10,6 +11,8 @@ final class DeploymentRunner: Service {
 
     private struct Order: Sendable {
         let job: Job
+        /// What asked for it, for traces.
+        let context: ServiceContext
         let lines: AsyncStream<DeploymentLine>.Continuation
         let cleanUp: @Sendable () -> Void
     }
@@ -70,7 +73,14 @@ final class DeploymentRunner: Service {
             let (lines, continuation) = AsyncStream<DeploymentLine>.makeStream(
                 bufferingPolicy: .bufferingNewest(256)
             )
-            let result = runner.queue.yield(Order(job: job, lines: continuation, cleanUp: cleanUp))
+            let result = runner.queue.yield(
+                Order(
+                    job: job,
+                    context: .current ?? .topLevel,
+                    lines: continuation,
+                    cleanUp: cleanUp
+                )
+            )
             if case .enqueued = result { return lines }
             continuation.yield(.error(MartletError(.unavailable, "the host is shutting down")))
             continuation.finish()
@@ -91,7 +101,9 @@ final class DeploymentRunner: Service {
         }
         do {
             let lines = order.lines
-            let deployment = try await order.job { event in lines.yield(.event(event)) }
+            let deployment = try await ServiceContext.withValue(order.context) {
+                try await order.job { event in lines.yield(.event(event)) }
+            }
             lines.yield(.deployment(deployment))
         } catch let error as MartletError {
             order.lines.yield(.error(error))

@@ -1,6 +1,7 @@
 public import Control
 import Foundation
 import Proxy
+import Tracing
 
 extension HostDaemon: ApplicationService {
     public typealias OnEvent = @Sendable (DeploymentEvent) async -> Void
@@ -205,7 +206,7 @@ struct DeploymentRun: Sendable {
         let begin = uptime()
         await onEvent(DeploymentEvent(step, .started))
         do {
-            let value = try await body()
+            let value = try await withSpan("deployment \(step.rawValue)") { _ in try await body() }
             await onEvent(
                 DeploymentEvent(step, .finished, elapsedMilliseconds: (uptime() - begin).milliseconds)
             )

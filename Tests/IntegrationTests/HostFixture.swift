@@ -13,6 +13,7 @@ final class HostFixture: Sendable {
     }
 
     let folder: URL
+    private let variables: [String: String]
     private let process: LockedProcess
 
     static let source = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -20,13 +21,15 @@ final class HostFixture: Sendable {
     private static let program = Bundle.main.executableURL.map { $0.deletingLastPathComponent() }
         .map { $0.appending(path: "martlet") }
 
+    /// `variables` are added to the environment of what it starts.
     static func with(
         arguments: [String] = [],
+        variables: [String: String] = [:],
         _ body: @Sendable (HostFixture) async throws -> Void
     ) async throws {
         let folder = URL(filePath: "/tmp/martlet-it-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let fixture = HostFixture(folder: folder)
+        let fixture = HostFixture(folder: folder, variables: variables)
         do {
             try await fixture.start(arguments)
             try await body(fixture)
@@ -37,8 +40,9 @@ final class HostFixture: Sendable {
         await fixture.end()
     }
 
-    private init(folder: URL) {
+    private init(folder: URL, variables: [String: String]) {
         self.folder = folder
+        self.variables = variables
         process = LockedProcess()
     }
 
@@ -125,7 +129,7 @@ final class HostFixture: Sendable {
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder.path,
             "MARTLET_CONFIG": folder.appending(path: "config.json").path, "TERM": "dumb",
             "SWIFT_BACKTRACE": "enable=yes,color=no,interactive=no",
-        ]
+        ].merging(variables) { $1 }
     }
 
     func run(_ program: URL, _ arguments: [String], input: String? = nil) async throws -> Output {

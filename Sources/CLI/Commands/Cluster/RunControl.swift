@@ -52,7 +52,7 @@ struct RunControl: AsyncParsableCommand {
     var leavesConfiguration = false
 
     func run() async throws {
-        let metrics = logLevel.begin()
+        let observation = logLevel.begin(as: "martlet-control")
         let folder = URL(filePath: data).standardizedFileURL
         try ClusterFiles.make(folder)
         let token = try SecretFile.token(in: folder)
@@ -76,7 +76,7 @@ struct RunControl: AsyncParsableCommand {
                 dashboard: Programs.home?.appending(path: "Runtime/dashboard/index.html")
             ),
             appsPort: appsPort,
-            metrics: metrics
+            metrics: observation.metrics
         ) { port in
             let shown = listen.contains(":") ? "[\(listen)]" : listen
             let api = "http://\(shown):\(port)"
@@ -97,7 +97,7 @@ struct RunControl: AsyncParsableCommand {
             }
         }
         var configuration = ServiceGroupConfiguration(
-            services: [process],
+            services: observation.services + [process],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "martlet")
         )

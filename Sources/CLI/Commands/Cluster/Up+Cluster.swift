@@ -4,7 +4,7 @@ import Foundation
 
 extension Up {
     /// `--hosts N`.
-    func runCluster(_ metrics: PrometheusRegistry) async throws {
+    func runCluster(_ observation: Observation) async throws {
         guard (2...16).contains(hosts) else {
             throw MartletError(.badRequest, "--hosts \(hosts): 1 to 16 hosts can run on one machine")
         }
@@ -46,7 +46,7 @@ extension Up {
             maximumUploadBytes: maximumUpload,
             deploy: deploy,
             logLevel: logLevel.rawValue,
-            metrics: metrics
+            observation: observation
         )
         try await cluster.run()
     }

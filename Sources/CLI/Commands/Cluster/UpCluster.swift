@@ -35,7 +35,7 @@ struct UpCluster: Sendable {
     let maximumUploadBytes: Int
     let deploy: [String]
     let logLevel: String
-    let metrics: PrometheusRegistry
+    let observation: Observation
 
     /// Longer than any of it should take on a slow machine.
     private static let patience = Duration.seconds(120)
@@ -64,7 +64,7 @@ struct UpCluster: Sendable {
                 dashboard: Programs.home?.appending(path: "Runtime/dashboard/index.html")
             ),
             appsPort: ports[0],
-            metrics: metrics
+            metrics: observation.metrics
         ) { continuation.yield($0) }
         let server = SupervisedProgram(name: "temporal", command: temporalCommand(temporalPort))
         let programs = try ports.enumerated().map { index, port in
@@ -80,7 +80,7 @@ struct UpCluster: Sendable {
         }
         // Ended in the reverse order: hosts, then control, then Temporal.
         var configuration = ServiceGroupConfiguration(
-            services: [server, control, SupervisedPrograms(programs: programs)],
+            services: observation.services + [server, control, SupervisedPrograms(programs: programs)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "martlet")
         )

@@ -4,6 +4,9 @@ import Daemon
 import Foundation
 import Logging
 import Metrics
+import OpenTelemetry
+import ServiceLifecycle
+import Tracing
 
 /// The options that `martlet up` and `martlet host` have in common, and what a host makes of them.
 protocol HostOptions {
@@ -92,8 +95,14 @@ extension HostDaemon {
 }
 
 extension Up.LogLevel {
-    /// Begins to log to standard error from this level on, and to count; called once.
-    func begin() -> PrometheusRegistry {
+    /// Begins to log to standard error from this level on, to count, and to trace where the environment says to whom;
+    /// called once.
+    ///
+    /// - Parameters:
+    ///   - service: the name in traces.
+    ///   - instance: which of several it is.
+    /// - Returns: what its services and its API need of that.
+    func begin(as service: String, instance: String? = nil) -> Observation {
         let level = Logger.Level(rawValue: rawValue) ?? .notice
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
@@ -102,8 +111,30 @@ extension Up.LogLevel {
         }
         let metrics = PrometheusRegistry()
         MetricsSystem.bootstrap(metrics)
-        return metrics
+        return Observation(metrics: metrics, services: Self.traces(service, instance))
     }
+
+    private static func traces(_ service: String, _ instance: String?) -> [any Service] {
+        let reading = TelemetrySettings.read(ProcessInfo.processInfo.environment, service: service)
+        for warning in reading.warnings { Terminal.warning(warning) }
+        guard var settings = reading.settings else { return [] }
+        if let instance { settings.resource["service.instance.id"] = instance }
+        settings.resource["service.version"] = Martlet.version
+        let exporter = SpanExporter(
+            settings,
+            version: Martlet.version,
+            logger: Logger(label: "martlet.traces")
+        )
+        InstrumentationSystem.bootstrap(exporter.tracer)
+        return [exporter]
+    }
+}
+
+/// What a process tells of itself.
+struct Observation {
+    let metrics: PrometheusRegistry
+    /// They are given first to a group, so that they end last.
+    let services: [any Service]
 }
 
 /// Values of options, as people write them.

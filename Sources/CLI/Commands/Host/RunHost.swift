@@ -69,7 +69,7 @@ struct RunHost: AsyncParsableCommand, HostOptions {
 
     func run() async throws {
         if sandbox != .none { Rootless.enter() }
-        let metrics = logLevel.begin()
+        let observation = logLevel.begin(as: "martlet-host", instance: id)
         let folder = URL(filePath: data).standardizedFileURL
         try ClusterFiles.make(folder)
         let secret = try ClusterFiles.secret(secretFile)
@@ -91,7 +91,7 @@ struct RunHost: AsyncParsableCommand, HostOptions {
             authenticator: SingleTokenAuthenticator(token: try secret.apiToken, user: .local),
             version: Martlet.version,
             health: { Health(checks: [Health.Check(name: "host", status: .ok, message: host.summary)]) },
-            metrics: metrics,
+            metrics: observation.metrics,
             collectMetrics: { await host.collectMetrics() },
             logger: Logger(label: "martlet.api"),
             onReady: { continuation.yield($0) }
@@ -99,7 +99,7 @@ struct RunHost: AsyncParsableCommand, HostOptions {
         let member = ClusterMember(host: host, command: self, apiReady: ready, apiAddress: address)
         // Ended in the reverse order: first the host says that it leaves, then it ends what runs.
         var configuration = ServiceGroupConfiguration(
-            services: [HostWithAPI(host: host, api: api), member],
+            services: observation.services + [HostWithAPI(host: host, api: api), member],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "martlet")
         )

@@ -88,8 +88,8 @@ struct Up: AsyncParsableCommand, HostOptions {
 
     func run() async throws {
         if sandbox != .none { Rootless.enter() }
-        let metrics = logLevel.begin()
-        if hosts != 1 { return try await runCluster(metrics) }
+        let observation = logLevel.begin(as: hosts == 1 ? "martlet" : "martlet-control")
+        if hosts != 1 { return try await runCluster(observation) }
         let folder = try stateFolder()
         let token = try SecretFile.token(in: folder)
         let configuration = try hostConfiguration(folder)
@@ -102,14 +102,14 @@ struct Up: AsyncParsableCommand, HostOptions {
             authenticator: SingleTokenAuthenticator(token: token, user: .local),
             version: Martlet.version,
             health: { Health(checks: [Health.Check(name: "host", status: .ok, message: host.summary)]) },
-            metrics: metrics,
+            metrics: observation.metrics,
             collectMetrics: { await host.collectMetrics() },
             logger: Logger(label: "martlet.api"),
             databases: host,
             onReady: { continuation.yield($0) }
         )
         var groupConfiguration = ServiceGroupConfiguration(
-            services: [HostWithAPI(host: host, api: api)],
+            services: observation.services + [HostWithAPI(host: host, api: api)],
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: Logger(label: "martlet")
         )
