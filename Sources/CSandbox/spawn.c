@@ -26,7 +26,8 @@ enum { STACK_BYTES = 64 * 1024 };
 typedef struct {
     const csandbox_child *child;
     sigset_t mask;
-    pid_t parent;
+    /// As /proc says: in a PID namespace of its own a child cannot see its parent's.
+    long parent;
     int error;
     int step;
 } start;
@@ -42,6 +43,24 @@ static int place(int fd, int number) {
     return dup2(fd, number) < 0 ? -1 : 0;
 }
 
+/// The process's own id, or its parent's, in the PID namespace of /proc; -1 when it is not known.
+static long id_in_proc(int is_parent) {
+    char text[512];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    ssize_t count = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (count <= 0) return -1;
+    text[count] = 0;
+    // "12 (name) S 1 ...": the name may hold anything, and ends at the last bracket.
+    const char *place = is_parent ? strrchr(text, ')') : text;
+    if (!place) return -1;
+    if (is_parent) place += 4;
+    long id = 0;
+    while (*place >= '0' && *place <= '9') id = id * 10 + (*place++ - '0');
+    return id;
+}
+
 static int run(void *argument) {
     start *start = argument;
     const csandbox_child *child = start->child;
@@ -50,10 +69,9 @@ static int run(void *argument) {
         if (number != SIGKILL && number != SIGSTOP) sigaction(number, &action, NULL);
     }
     setsid();
-    // The child ends with the thread that starts it. bubblewrap asks for the same, but a daemon that is killed before
-    // bubblewrap does so would leave it behind.
+    // The child ends with the thread that starts it, unless that has ended already.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != start->parent) return stop_at(start, CSANDBOX_STEP_CLONE);
+    if (id_in_proc(1) != start->parent) return stop_at(start, CSANDBOX_STEP_CLONE);
     for (int index = 0; index < child->group_count; index++) {
         if (write(child->groups[index], "0", 1) != 1) return stop_at(start, CSANDBOX_STEP_GROUP);
     }
@@ -99,12 +117,17 @@ pid_t csandbox_spawn(const csandbox_child *child, int *pidfd, int *step) {
         *step = CSANDBOX_STEP_CLONE;
         return -errno;
     }
-    start start = {.child = child, .parent = getpid()};
+    start start = {.child = child, .parent = id_in_proc(0)};
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &start.mask);
     int descriptor = -1;
-    pid_t pid = clone(run, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, &descriptor);
+    int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+    pid_t pid = clone(run, stack + STACK_BYTES, flags | (child->own_processes ? CLONE_NEWPID : 0), &start, &descriptor);
+    // Without the right to one, or with no more to be had.
+    if (pid < 0 && child->own_processes && (errno == EPERM || errno == ENOSPC || errno == EINVAL)) {
+        pid = clone(run, stack + STACK_BYTES, flags, &start, &descriptor);
+    }
     int error = pid < 0 ? errno : start.error;
     *step = pid < 0 ? CSANDBOX_STEP_CLONE : start.step;
     pthread_sigmask(SIG_SETMASK, &start.mask, NULL);

@@ -43,7 +43,8 @@ public enum OrderFailure {
         return MartletError(.internal, "\(action): \(failure)", cause: failure)
     }
 
-    static func isWorthRetrying(_ code: MartletError.Code) -> Bool {
+    /// Whether an order that failed so may succeed when it is given once more.
+    package static func isWorthRetrying(_ code: MartletError.Code) -> Bool {
         switch code {
         case .unavailable, .timeout, .internal: true
         default: false

@@ -163,11 +163,13 @@ public struct HostConfiguration: Sendable {
         /// Of an app's data folder; and how many files it may hold, with one more for each 16 KiB above the default.
         public var diskBytes = 1 << 30
         public var diskFiles = 65_536
-        /// An app whose modules took longer than this to load at its check is started with its compiled modules at
-        /// hand, in a worker of its own instead of one from the pool.
+        /// An app whose modules took longer than this to load at its check, and have so many bytes of scripts, is
+        /// started with its compiled modules at hand, in a worker of its own instead of one from the pool.
         ///
-        /// A boot in the sandbox takes about as long.
+        /// A boot in the sandbox takes about as long. The bytes keep a small app in the pool that was checked while
+        /// the machine was busy: with 1 ms for a KB, compiled modules would gain it next to nothing.
         public var slowImport = Duration.milliseconds(150)
+        public var largeScriptBytes = 64 << 10
         /// Requests that are held at once for one app, and for how long.
         public var heldRequests = 1024
         public var holdTime = Duration.seconds(30)

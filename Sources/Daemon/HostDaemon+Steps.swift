@@ -76,7 +76,11 @@ extension HostDaemon {
         var checked = version
         var stored = storedVersion(version)
         let elapsed = try await tryOut(stored, data: scratch + "/data", files: files(of: version))
-        if elapsed > configuration.limits.slowImport {
+        let limits = configuration.limits
+        let isLarge = try await onQueue(.global(qos: .userInitiated)) { [files = files(of: version)] in
+            ScriptSize.reaches(limits.largeScriptBytes, in: files)
+        }
+        if elapsed > limits.slowImport, isLarge {
             // Once more, to fill the folder of compiled modules.
             stored.usesCache = true
             checked.usesCache = true

@@ -39,6 +39,43 @@ import Testing
         for group in groups.existing() { #expect(group.destroy()) }
     }
 
+    @Test func `a daemon killed while its workers start leaves nothing that runs`() async throws {
+        let folder = "/tmp/martlet-test-\(UUID().uuidString.prefix(8).lowercased())"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        var seen = 0
+        for round in 0..<8 {
+            let (child, _) = try Server.launch(folder)
+            // A sandbox in its first moments: soon after its first process is there.
+            try await HostFixture.wait("a worker of round \(round) starts") {
+                !Self.sandboxes(of: folder).isEmpty || child.end.value != nil
+            }
+            try await Task.sleep(for: .milliseconds(Int.random(in: 0..<12)))
+            child.signal(SIGKILL)
+            _ = await child.end.wait()
+            seen += Self.sandboxes(of: folder).count
+            try await HostFixture.wait("all sandboxes of round \(round) are gone") {
+                Self.sandboxes(of: folder).isEmpty
+            }
+        }
+        print("\(seen) sandboxes were left for a moment")
+        let groups = try SandboxSelection(
+            HostFixture.configuration(URL(fileURLWithPath: folder)),
+            folder: StateFolder(path: folder),
+            logger: .init(label: "test")
+        ).groups
+        for group in groups.existing() { #expect(group.destroy()) }
+    }
+
+    /// Processes of sandboxes: those that name a folder below the daemon's.
+    private static func sandboxes(of folder: String) -> [Int32] {
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return all.compactMap { Int32($0) }.filter { id in
+            let words = ControlGroupDetection.text("/proc/\(id)/cmdline").split(separator: "\0")
+            return words.first?.hasSuffix("bwrap") == true && words.contains { $0.hasPrefix(folder + "/run/") }
+        }
+    }
+
     /// The workers' processes that a daemon has noted.
     private static func workers(of folder: String) throws -> [ProcessIdentity] {
         let run = StateFolder(path: folder).run
@@ -51,6 +88,16 @@ import Testing
         let port: UInt16
 
         static func start(_ folder: String) async throws -> Server {
+            let (child, found) = try launch(folder)
+            guard let port = await found.wait(atMost: .seconds(90)) else {
+                child.signal(SIGKILL)
+                throw HTTPClient.Failure(description: "the daemon did not start")
+            }
+            return Server(child: child, port: port)
+        }
+
+        /// Starts a daemon without waiting for it; the second is set to its port.
+        static func launch(_ folder: String) throws -> (ChildProcess, Once<UInt16>) {
             // Test bundle and program are in one folder.
             let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
                 .appending(path: "martlet-host-benchmark")
@@ -70,11 +117,7 @@ import Testing
                     if text.hasPrefix("port "), let port = UInt16(text.dropFirst(5)) { found.set(port) }
                 }
             )
-            guard let port = await found.wait(atMost: .seconds(90)) else {
-                child.signal(SIGKILL)
-                throw HTTPClient.Failure(description: "the daemon did not start")
-            }
-            return Server(child: child, port: port)
+            return (child, found)
         }
     }
 }

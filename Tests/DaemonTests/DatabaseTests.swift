@@ -20,7 +20,7 @@ import Testing
                 try await host.wait("counter", for: .asleep)
                 let databases = try #require(await host.daemon.databases)
                 let app = try ApplicationID(validating: "counter")
-                let positions = try await databases.settled(app, within: .seconds(20))
+                let positions = try await databases.settled(app, within: .seconds(60))
                 #expect(positions.keys.sorted() == ["main.db"])
                 #expect(await databases.replicator.watchedCount == 0)
                 let restored = host.folder.path + "/restored.db"
@@ -212,7 +212,7 @@ func withStore(_ body: (HostStore) async throws -> Void) async throws {
     let root = "/tmp/martlet-store-\(UUID().uuidString.prefix(8).lowercased())"
     defer { try? FileManager.default.removeItem(atPath: root) }
     var store = HostStore(address: .folder(root), litestream: tool("litestream"), isRemote: false)
-    store.leaseDuration = .seconds(10)
+    store.leaseDuration = .seconds(30)
     try await body(store)
 }
 

@@ -176,7 +176,7 @@ func withS3Host(
                     isRemote: true
                 )
                 store.leaseDuration = .seconds(120)
-                store.syncTimeout = .seconds(5)
+                store.syncTimeout = .seconds(10)
                 $0.store = store
                 change(&$0)
             } _: { host in

@@ -119,7 +119,7 @@ final class KilledHost: Sendable {
             )
         ) { output.add($0) }
         process.withLock { $0 = child }
-        for _ in 0..<1200 {
+        for _ in 0..<2400 {
             if output.all[seen...].contains(where: { $0.contains("Ready:") }) { return }
             guard child.status == nil else { break }
             try await Task.sleep(for: .milliseconds(50))
@@ -168,13 +168,13 @@ final class KilledHost: Sendable {
                             "/write?db=main.db&id=\(id)",
                             host: "notes.localhost",
                             port: port,
-                            timeout: 10
+                            timeout: 30
                         )
                         if answer?.status == 200 { acknowledged.add(id) }
                     }
                 }
             }
-            for _ in 0..<400 {
+            for _ in 0..<2400 {
                 if acknowledged.all.count > 150 { break }
                 try? await Task.sleep(for: .milliseconds(50))  // Not cancelled.
             }

@@ -95,7 +95,7 @@ import Testing
 
     private func expectLog(_ host: HostileHost, _ name: String, _ bomb: Bomb) async throws {
         let app = try ApplicationID(validating: name)
-        try await HostFixture.wait("the log of \(name) says why the worker ended", atMost: 20) {
+        try await HostFixture.wait("the log of \(name) says why the worker ended") {
             for try await record in try await host.fixture.daemon.logs(of: app, since: nil, follow: false)
             where record.stream == .system && record.message.contains("the worker") { return true }
             return false

@@ -36,4 +36,15 @@ import Testing
             #expect(!FileManager.default.fileExists(atPath: cache))
         }
     }
+
+    @Test func `a small app that was slow at its check starts in a worker of the pool all the same`() async throws
+    {
+        try await HostFixture.with {
+            $0.limits.slowImport = .zero
+        } _: { host in
+            try await host.deploy("counter", Apps.counter)
+            #expect(try await host.send(to: "counter").body == "1")
+            #expect(!FileManager.default.fileExists(atPath: host.folder.path + "/state/apps/counter/cache"))
+        }
+    }
 }

@@ -82,7 +82,7 @@ struct ClusterTests {
         let output = try await cluster.run(
             URL(filePath: "/usr/bin/env"),
             [
-                "curl", "-sS", "--max-time", "10", "--noproxy", "*", "-H", "Host: book.localhost",
+                "curl", "-sS", "--max-time", "30", "--noproxy", "*", "-H", "Host: book.localhost",
                 "http://127.0.0.1:\(port)/entries",
             ]
         ).output
@@ -106,7 +106,7 @@ struct ClusterTests {
     }
 
     private static func until(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(90)
+        let deadline = ContinuousClock.now + .seconds(120)
         while ContinuousClock.now < deadline {
             if try await condition() { return }
             try await Task.sleep(for: .milliseconds(200))

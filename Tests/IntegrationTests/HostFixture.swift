@@ -59,13 +59,13 @@ final class HostFixture: Sendable {
             environment: environment,
             output: log
         )
-        for _ in 0..<600 {
+        for _ in 0..<1200 {
             let text = try String(contentsOf: log, encoding: .utf8)
             if text.contains("Ready:") { return }
             if !process.isRunning { throw Failure("martlet up ended: \(text)") }
             try await Task.sleep(for: .milliseconds(100))
         }
-        throw Failure("martlet up was not ready in 60 s: \(try String(contentsOf: log, encoding: .utf8))")
+        throw Failure("martlet up was not ready in 120 s: \(try String(contentsOf: log, encoding: .utf8))")
     }
 
     /// Ends the host as the system would: at once and without a word.
@@ -108,7 +108,7 @@ final class HostFixture: Sendable {
         return try await run(
             URL(filePath: "/usr/bin/env"),
             [
-                "curl", "-sS", "--max-time", "60", "--noproxy", "*", "-w", "\n%{http_code}", "-H",
+                "curl", "-sS", "--max-time", "120", "--noproxy", "*", "-w", "\n%{http_code}", "-H",
                 "Host: \(host)",
             ]
                 + arguments + [url]

@@ -26,6 +26,9 @@ typedef struct {
     uint64_t open_files;
     /// The network namespace that the child enters, or -1 for the caller's.
     int network;
+    /// Whether the child begins a PID namespace, where that is allowed: all that it starts then ends with it, whatever
+    /// it has come to. As the first of its namespace it gets no signal from outside but SIGKILL and SIGSTOP.
+    int own_processes;
 } csandbox_child;
 
 /// Where a start failed; the numbers are part of no format.

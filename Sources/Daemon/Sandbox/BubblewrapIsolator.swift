@@ -2,6 +2,10 @@ import CSandbox
 import Foundation
 
 /// Namespaces of its own and a minimal read-only root, by bubblewrap (`bwrap`, Debian's package bubblewrap).
+///
+/// bubblewrap's first process makes a second one, in namespaces, which ties itself to the first only when it has set up
+/// all else: a host that is killed before would leave it, waiting for the first for ever. So the first process already has
+/// a PID namespace, with which the kernel ends whatever is in it.
 package struct BubblewrapIsolator: Isolator {
     package let name = "bubblewrap"
     package let graftsFolders: Bool
@@ -97,6 +101,7 @@ package struct BubblewrapIsolator: Isolator {
                 + [Self.layout.deno] + arguments,
             environment: [:]
         )
+        command.endsWithAll = true
         command.network = boot.network?.namespace ?? -1
         let groups = try boot.group?.entrances() ?? []
         defer { groups.forEach(csandbox_close) }
@@ -132,6 +137,7 @@ package struct BubblewrapIsolator: Isolator {
                 + [Self.layout.deno] + arguments,
             environment: [:]
         )
+        command.endsWithAll = true
         command.network = network?.namespace ?? -1
         let groups = try group.entrances()
         defer { groups.forEach(csandbox_close) }

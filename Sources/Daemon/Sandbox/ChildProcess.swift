@@ -33,6 +33,9 @@ package final class ChildProcess: Sendable {
         package var openFiles: UInt64 = 0
         /// The network namespace that the child enters; -1 for this process's.
         package var network: Int32 = -1
+        /// Whether all that the child starts ends with it, at whatever moment, where that is allowed; it can then be
+        /// ended by SIGKILL alone.
+        package var endsWithAll = false
 
         package init(
             path: String,
@@ -196,7 +199,8 @@ package final class ChildProcess: Sendable {
                             group_count: Int32(groups.count),
                             directory: directory,
                             open_files: command.openFiles,
-                            network: command.network
+                            network: command.network,
+                            own_processes: command.endsWithAll ? 1 : 0
                         )
                         return csandbox_spawn(&child, &descriptor, &step)
                     }

@@ -68,11 +68,13 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
 
     /// Throws unless this process may act under the lease now.
     ///
-    /// - Throws: `StorageError` with the code `denied`, saying whether the lease ran out or was taken away.
+    /// - Throws: `StorageError`: `denied` when the lease was taken away, `unavailable` when it ran out, because a
+    ///   renewal that is under way may bring it back.
     package func check() throws {
         guard !isValid else { return }
-        let reason = isLost ? "it was revoked or taken over" : "it ran out and could not be renewed in time"
-        throw StorageError(.denied, "act under the lease of \(holder), term \(term): \(reason)")
+        let attempt = "act under the lease of \(holder), term \(term)"
+        if isLost { throw StorageError(.denied, "\(attempt): it was revoked or taken over") }
+        throw StorageError(.unavailable, "\(attempt): it ran out and could not be renewed in time")
     }
 
     /// Renews the lease once.

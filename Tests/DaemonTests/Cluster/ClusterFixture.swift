@@ -224,7 +224,7 @@ final class ClusterFixture {
         )
     }
 
-    /// Has a host take an app that nobody has, or whose host is lost.
+    /// Has a host take an app that nobody has, or whose host is lost, as often as the app's workflow would try.
     @discardableResult
     func adopt(
         _ specification: ApplicationSpecification,
@@ -234,17 +234,24 @@ final class ClusterFixture {
         ended: [String: Int] = [:]
     ) async throws -> AdoptReport {
         _ = try await member.agent.prepare(PrepareOrder(specification: specification, number: nextNumber()))
-        return try await member.agent.adopt(
-            AdoptOrder(
-                specification: specification,
-                number: nextNumber(),
-                epoch: epoch,
-                fromEpoch: epoch > 1 ? epoch - 1 : nil,
-                cause: cause,
-                endedTerms: ended,
-                isAwake: true
-            )
+        let order = AdoptOrder(
+            specification: specification,
+            number: nextNumber(),
+            epoch: epoch,
+            fromEpoch: epoch > 1 ? epoch - 1 : nil,
+            cause: cause,
+            endedTerms: ended,
+            isAwake: true
         )
+        // On a busy machine a short lease may run out before it is renewed, and the order with it.
+        for _ in 1..<10 {
+            do {
+                return try await member.agent.adopt(order)
+            } catch let error as MartletError where OrderFailure.isWorthRetrying(error.code) {
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+        return try await member.agent.adopt(order)
     }
 
     /// What a move reported.

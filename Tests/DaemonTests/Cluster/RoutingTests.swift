@@ -47,7 +47,7 @@ import Testing
     {
         try await ClusterFixture.with(["a", "b"]) {
             $0.limits.heldRequests = 3
-            $0.limits.holdTime = .seconds(3)
+            $0.limits.holdTime = .seconds(10)
         } _: { cluster in
             let (a, b) = (try cluster["a"], try cluster["b"])
             let app = try await cluster.specification("witness", Apps.witness)
