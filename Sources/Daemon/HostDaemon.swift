@@ -26,7 +26,7 @@ public actor HostDaemon: Service {
     var tls: TLSIngress?
     /// What this host knows of its cluster; nil for a host on its own.
     nonisolated let membership: ClusterMembership?
-    private var apiDecision = RouteDecision.unknown
+    var apiDecision = RouteDecision.unknown
     /// Where control's own table of routes can be had, while the host speaks to it.
     var routesSource: (@Sendable () async throws -> Control.RouteTable)?
     /// The apps' databases beyond this host; nil for a host without a store.
@@ -130,72 +130,6 @@ public actor HostDaemon: Service {
 
     deinit { csandbox_close(lock) }
 
-    /// Listens and serves.
-    ///
-    /// `api`: where requests go whose host name is no app's.
-    /// Throws ``MartletError`` when an address cannot be listened on, or a certificate not be used.
-    public func start(api: APIAddress?) async throws {
-        guard proxy == nil else { return }
-        try await openStore()
-        if let api { apiDecision = .forward(Upstream(app: App(name: "api"), address: api.upstream)) }
-        var listeners = configuration.listeners.map {
-            ProxyConfiguration.Listener(address: $0.address, port: $0.port)
-        }
-        if let membership { listeners.append(membership.listener) }
-        let router = makeRouter()
-        var proxyConfiguration = ProxyConfiguration(listeners: listeners)
-        proxyConfiguration.timeouts.answer = .seconds(3600)
-        do {
-            let proxy = try ProxyServer(
-                proxyConfiguration,
-                router: router,
-                observer: TrafficObserver(table: table)
-            )
-            try proxy.start()
-            self.proxy = proxy
-        } catch let error as ProxyError {
-            throw MartletError(.conflict, error.message, cause: error)
-        }
-        for (id, entry) in entries { table[id.rawValue] = entry.cell }
-        if membership != nil { loadRoutes() }
-        if let settings = configuration.tls { try await startTLS(settings) }
-    }
-
-    private func startTLS(_ settings: HostConfiguration.TLS) async throws {
-        guard let proxy else { return }
-        do {
-            let tls = try TLSIngress(settings, proxy: proxy, logger: logger)
-            try await tls.start(settings.listeners)
-            self.tls = tls
-        } catch {
-            proxy.stop()
-            await proxy.stopped()
-            self.proxy = nil
-            throw error
-        }
-    }
-
-    /// The picture of the routes as it is now.
-    func makeRouter() -> ApplicationRouter {
-        ApplicationRouter(
-            table: table,
-            cluster: membership?.view,
-            standard: configuration.standardApp?.rawValue,
-            domain: configuration.domain,
-            api: apiDecision,
-            wake: { [wakeSource] in wakeSource.yield($0) }
-        )
-    }
-
-    /// The port of the first listener, once it is known.
-    public var port: UInt16? { proxy?.addresses.first?.port }
-
-    /// The port of the first listener with TLS, once it is known.
-    public var tlsPort: UInt16? { tls?.port }
-
-    /// The port that other hosts connect to, once it is known.
-    public var peerPort: UInt16? { membership == nil ? nil : proxy?.addresses.last?.port }
-
     /// What the start-up output says about isolation and limits.
     public nonisolated var summary: String {
         "sandbox: \(isolator.name), network: \(gateway?.summary ?? "shared"), control groups: \(groups.summary), "
@@ -270,16 +204,6 @@ public actor HostDaemon: Service {
         return entry
     }
 
-    /// Where an app answers: with TLS where the host has it.
-    public func url(of app: ApplicationID) -> String {
-        if let settings = configuration.tls {
-            let port = tlsPort ?? settings.listeners.first?.port ?? 443
-            return "https://\(app).\(configuration.domain)" + (port == 443 ? "" : ":\(port)") + "/"
-        }
-        let port = port ?? configuration.listeners.first?.port ?? 80
-        return "http://\(app).\(configuration.domain)" + (port == 80 ? "" : ":\(port)") + "/"
-    }
-
     private func wakeLoop() async {
         for await name in wakes {
             guard let app = ApplicationID(name), let entry = entries[app] else { continue }
@@ -312,29 +236,5 @@ public actor HostDaemon: Service {
             group.addTask { [pool] in await pool.close() }
         }
         await closeStore(after: instances)
-    }
-}
-
-/// Where the API listens.
-public enum APIAddress: Sendable, Equatable {
-    case unix(path: String)
-    case tcp(host: String, port: UInt16)
-
-    var upstream: UpstreamAddress {
-        switch self {
-        case .unix(let path): .unix(path: path)
-        case .tcp(let host, let port): .tcp(host: host, port: port)
-        }
-    }
-}
-
-/// Notes when requests end.
-struct TrafficObserver: ProxyObserver {
-    let table: RouteTable
-
-    func requestStarted(_ request: borrowing RoutedRequest, app: App) {}
-
-    func requestEnded(_ summary: RequestSummary) {
-        table[summary.app.name]?.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
     }
 }

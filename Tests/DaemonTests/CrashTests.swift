@@ -72,7 +72,8 @@ import Testing
         let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return all.compactMap { Int32($0) }.filter { id in
             let words = ControlGroupDetection.text("/proc/\(id)/cmdline").split(separator: "\0")
-            return words.first?.hasSuffix("bwrap") == true && words.contains { $0.hasPrefix(folder + "/run/") }
+            return words.first?.hasSuffix("bwrap") == true
+                && words.contains { $0.hasPrefix(folder + "/run/") }
         }
     }
 

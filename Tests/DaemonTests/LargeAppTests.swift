@@ -37,7 +37,8 @@ import Testing
         }
     }
 
-    @Test func `a small app that was slow at its check starts in a worker of the pool all the same`() async throws
+    @Test func `a small app that was slow at its check starts in a worker of the pool all the same`()
+        async throws
     {
         try await HostFixture.with {
             $0.limits.slowImport = .zero

@@ -163,8 +163,17 @@ extension ArchiveWriter.Summary {
 }
 
 extension AppFolder {
-    /// Deploys a folder because the start of a host or of a cluster was told to.
-    static func deployAtStart(_ path: String, by client: APIClient) async throws -> Deployment {
+    /// Deploys the folders that the start of a host or of a cluster was given, and says that all is ready.
+    static func deployAtStart(_ folders: [String], by client: APIClient) async throws {
+        for path in folders {
+            let deployment = try await deployAtStart(path, by: client)
+            Terminal.note("\(deployment.app) answers at \(deployment.url)")
+        }
+        let apps = try await client.applications().count
+        Terminal.note("Ready: \(apps) \(apps == 1 ? "app" : "apps"). Stop with Ctrl-C.")
+    }
+
+    private static func deployAtStart(_ path: String, by client: APIClient) async throws -> Deployment {
         let source = try AppFolder(path)
         let app = try source.name(given: nil)
         let temporary = FileManager.default.temporaryDirectory.appending(

@@ -8,7 +8,7 @@ extension Up {
         guard (2...16).contains(hosts) else {
             throw MartletError(.badRequest, "--hosts \(hosts): 1 to 16 hosts can run on one machine")
         }
-        guard tlsPort == nil, tlsCertificates.isEmpty, tlsKeys.isEmpty else {
+        guard tls.port == nil, tls.certificates.isEmpty, tls.keys.isEmpty else {
             throw MartletError(
                 .badRequest,
                 "--tls-… is for one host; run `martlet host` with its own certificate for a cluster with TLS"

@@ -48,7 +48,7 @@ struct UpCluster: Sendable {
         let apiPort = port == 0 ? try FreePort.find() : port + UInt16(hosts)
         let ports = try (0..<hosts).map { try port == 0 ? FreePort.find() : port + UInt16($0) }
         let connection = TemporalConnection(.init(host: "127.0.0.1", port: Int(temporalPort)))
-        let (ready, continuation) = AsyncStream<Int>.makeStream()
+        let start = StartUp<Int>()
         let control = ControlProcess(
             connection: connection,
             store: try await ClusterFiles.store(store),
@@ -65,7 +65,7 @@ struct UpCluster: Sendable {
             ),
             appsPort: ports[0],
             metrics: observation.metrics
-        ) { continuation.yield($0) }
+        ) { start.ready($0) }
         let server = SupervisedProgram(name: "temporal", command: temporalCommand(temporalPort))
         let programs = try ports.enumerated().map { index, port in
             SupervisedProgram(
@@ -79,30 +79,10 @@ struct UpCluster: Sendable {
             )
         }
         // Ended in the reverse order: hosts, then control, then Temporal.
-        var configuration = ServiceGroupConfiguration(
-            services: observation.services + [server, control, SupervisedPrograms(programs: programs)],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "martlet")
-        )
-        configuration.maximumGracefulShutdownDuration = .seconds(90)
-        let group = ServiceGroup(configuration: configuration)
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask {
-                defer { continuation.finish() }
-                try await group.run()
-            }
-            var iterator = ready.makeAsyncIterator()
-            if let apiPort = await iterator.next() {
-                do {
-                    try await serve(token: token, apiPort: apiPort)
-                } catch {
-                    await group.triggerGracefulShutdown()
-                    // The first error is the one to report.
-                    try? await tasks.waitForAll()
-                    throw error
-                }
-            }
-            try await tasks.waitForAll()
+        let programsService = SupervisedPrograms(programs: programs)
+        let services: [any Service] = observation.services + [server, control, programsService]
+        try await start.run(services, endingWithin: .seconds(90)) { apiPort in
+            try await serve(token: token, apiPort: apiPort)
         }
         await connection.close()
         Terminal.note("Stopped. `martlet up --hosts \(hosts)` with the same folder goes on where this was.")
@@ -129,12 +109,7 @@ struct UpCluster: Sendable {
               state      \(folder.path)
             """
         )
-        for path in deploy {
-            let deployment = try await AppFolder.deployAtStart(path, by: client)
-            Terminal.note("\(deployment.app) answers at \(deployment.url)")
-        }
-        let apps = try await client.applications().count
-        Terminal.note("Ready: \(apps) \(apps == 1 ? "app" : "apps"). Stop with Ctrl-C.")
+        try await AppFolder.deployAtStart(deploy, by: client)
     }
 
     private func awaitHosts(_ client: APIClient) async throws -> [HostSummary] {

@@ -27,24 +27,7 @@ struct Up: AsyncParsableCommand, HostOptions {
     @Option(help: "The Temporal server's program, for --hosts.", completion: .file()) var temporal: String?
     @Option(help: "The address to listen on. Others than loopback can be reached by others.") var listen =
         "127.0.0.1"
-    @Option(
-        name: .customLong("tls-port"),
-        help: "A port for HTTPS and HTTP/2 beside the other; 0 takes a free one."
-    )
-    var tlsPort: UInt16?
-    @Option(
-        name: .customLong("tls-certificate"),
-        help:
-            "A PEM file with a certificate and its chain, read again when it changes; several are chosen by name.",
-        completion: .file()
-    )
-    var tlsCertificates: [String] = []
-    @Option(
-        name: .customLong("tls-key"),
-        help: "The PEM file with the key of the certificate; as many as certificates, in their order.",
-        completion: .file()
-    )
-    var tlsKeys: [String] = []
+    @OptionGroup(title: "TLS") var tls: TLSOptions
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
     @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = SandboxKind.bubblewrap
     @OptionGroup var isolation: IsolationOptions
@@ -94,7 +77,7 @@ struct Up: AsyncParsableCommand, HostOptions {
         let token = try SecretFile.token(in: folder)
         let configuration = try hostConfiguration(folder)
         let host = try HostDaemon(configuration, logger: Logger(label: "martlet.host"))
-        let (ready, continuation) = AsyncStream<Int?>.makeStream()
+        let start = StartUp<Int?>()
         let address = APIConfiguration.Address.behindIngress(in: folder)
         let api = ControlAPI(
             configuration: try apiConfiguration(folder, address, runtime: configuration.runtimeFolder),
@@ -106,32 +89,11 @@ struct Up: AsyncParsableCommand, HostOptions {
             collectMetrics: { await host.collectMetrics() },
             logger: Logger(label: "martlet.api"),
             databases: host,
-            onReady: { continuation.yield($0) }
+            onReady: { start.ready($0) }
         )
-        var groupConfiguration = ServiceGroupConfiguration(
-            services: observation.services + [HostWithAPI(host: host, api: api)],
-            gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: Logger(label: "martlet")
-        )
-        groupConfiguration.maximumGracefulShutdownDuration = .seconds(60)
-        let group = ServiceGroup(configuration: groupConfiguration)
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask {
-                defer { continuation.finish() }
-                try await group.run()
-            }
-            var iterator = ready.makeAsyncIterator()
-            if let apiPort = await iterator.next() {
-                do {
-                    try await serve(host, token: token, folder: folder, apiPort: apiPort, address: address)
-                } catch {
-                    await group.triggerGracefulShutdown()
-                    // The first error is the one to report.
-                    try? await tasks.waitForAll()
-                    throw error
-                }
-            }
-            try await tasks.waitForAll()
+        let services: [any Service] = observation.services + [HostWithAPI(host: host, api: api)]
+        try await start.run(services, endingWithin: .seconds(60)) { apiPort in
+            try await serve(host, token: token, folder: folder, apiPort: apiPort, address: address)
         }
         Terminal.note("Stopped. `martlet up` with the same folder goes on where this was.")
     }
@@ -158,12 +120,7 @@ struct Up: AsyncParsableCommand, HostOptions {
         try ClientConfiguration(api: "\(endpoint)", token: token.secret).write(file)
         let client = APIClient(endpoint: endpoint, token: token)
         await announce(host, port: port, endpoint: endpoint, folder: folder, file: file)
-        for path in deploy {
-            let deployment = try await AppFolder.deployAtStart(path, by: client)
-            Terminal.note("\(deployment.app) answers at \(deployment.url)")
-        }
-        let apps = try await client.applications().count
-        Terminal.note("Ready: \(apps) \(apps == 1 ? "app" : "apps"). Stop with Ctrl-C.")
+        try await AppFolder.deployAtStart(deploy, by: client)
     }
 
     private func announce(
@@ -225,32 +182,13 @@ struct Up: AsyncParsableCommand, HostOptions {
 
     private func hostConfiguration(_ folder: URL) throws -> HostConfiguration {
         var configuration = try hostConfiguration(folder, host: try HostID(validating: "local"))
-        configuration.tls = try tlsConfiguration()
+        configuration.tls = try tls.configuration(listen: listen)
         if let choice = try StoreChoice.resolve(store: store, s3: s3, litestream: litestream, folder: folder)
         {
             configuration.store = choice.store
             configuration.host = try HostID(validating: choice.host)
         }
         return configuration
-    }
-
-    /// What the `--tls-…` options say; nil without them.
-    private func tlsConfiguration() throws(MartletError) -> HostConfiguration.TLS? {
-        guard tlsPort != nil || !tlsCertificates.isEmpty || !tlsKeys.isEmpty else { return nil }
-        guard let tlsPort, !tlsCertificates.isEmpty, tlsCertificates.count == tlsKeys.count else {
-            throw MartletError(
-                .badRequest,
-                "TLS needs --tls-port, and a --tls-key for each --tls-certificate; given were "
-                    + "\(tlsPort.map { "port \($0)" } ?? "no port"), \(tlsCertificates.count) certificates and "
-                    + "\(tlsKeys.count) keys"
-            )
-        }
-        return HostConfiguration.TLS(
-            listeners: [HostConfiguration.Listener(address: listen, port: tlsPort)],
-            certificates: zip(tlsCertificates, tlsKeys).map { chain, key in
-                HostConfiguration.TLS.Certificate(chain: URL(filePath: chain), key: URL(filePath: key))
-            }
-        )
     }
 
     private func apiConfiguration(
@@ -266,20 +204,5 @@ struct Up: AsyncParsableCommand, HostOptions {
             protectsMetrics: listen != "127.0.0.1" && listen != "::1",
             dashboard: runtime.appending(path: "dashboard/index.html")
         )
-    }
-}
-
-/// The host and its API as one service, so that both are told of a shutdown at once: the API ends what it streams, and
-/// the ingress closes its connections to the API.
-struct HostWithAPI: Service {
-    let host: HostDaemon
-    let api: ControlAPI
-
-    func run() async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await host.run() }
-            group.addTask { try await api.run() }
-            try await group.waitForAll()
-        }
     }
 }

@@ -1,0 +1,13 @@
+import CSandbox
+import Proxy
+
+/// Notes when requests end.
+struct TrafficObserver: ProxyObserver {
+    let table: RouteTable
+
+    func requestStarted(_ request: borrowing RoutedRequest, app: App) {}
+
+    func requestEnded(_ summary: RequestSummary) {
+        table[summary.app.name]?.lastActivity.store(csandbox_monotonic(), ordering: .relaxed)
+    }
+}
