@@ -96,7 +96,7 @@ let temporal: [Target] = [
 // Control: what people and programs ask of the platform, and the values in which they do.
 let control: [Target] = [
     .target(name: "Control", dependencies: ["Slicer"], swiftSettings: strict),
-    .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: strict),
+    .testTarget(name: "ControlTests", dependencies: ["Control", "TestSupport"], swiftSettings: strict),
 ]
 
 // Daemon: one host, with its workers, their sandboxes and the state of its apps. CSandbox makes the Linux calls.
@@ -124,7 +124,7 @@ let daemon: [Target] = [
             "Archive", "Control", "ControlAPI", "ControlClient", "Daemon", "CSandbox", "Proxy",
             "martlet-host-benchmark", logging,
             "Replication", "Storage", "StorageTestSupport", "Supervision", "ClusterContract", "Slicer",
-            "Temporal",
+            "Temporal", "TestSupport",
             nioCore,
         ],
         exclude: ["Internet", "Hostile"],
@@ -134,7 +134,7 @@ let daemon: [Target] = [
         name: "martlet-cluster-benchmark",
         dependencies: [
             "Archive", "ClusterContract", "Control", "Daemon", "Storage", "StorageTestSupport", "Temporal",
-            crypto,
+            "TestSupport", crypto,
             logging, nioCore, nioHTTP1, asyncHTTPClient,
         ],
         path: "Benchmarks/cluster",
@@ -186,7 +186,17 @@ let cli: [Target] = [
         swiftSettings: strict
     ),
     .testTarget(name: "CLITests", dependencies: ["CLI", "Control", "ControlClient"], swiftSettings: strict),
-    .testTarget(name: "IntegrationTests", dependencies: ["CLI"], swiftSettings: strict),
+    .testTarget(name: "IntegrationTests", dependencies: ["CLI", "TestSupport"], swiftSettings: strict),
+]
+
+// What tests and benchmarks repeat: folders, ports, programs, waits, a client of HTTP, certificates.
+let testSupport: [Target] = [
+    .target(
+        name: "TestSupport",
+        dependencies: ["Supervision"],
+        path: "Tests/TestSupport",
+        swiftSettings: strict
+    )
 ]
 
 // OpenTelemetry: sends traces to a collector where the environment names one; knows nothing of Martlet.
@@ -207,7 +217,7 @@ let telemetry: [Target] = [
 let archive: [Target] = [
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "Archive", dependencies: ["CZlib"], swiftSettings: strict),
-    .testTarget(name: "ArchiveTests", dependencies: ["Archive"], swiftSettings: strict),
+    .testTarget(name: "ArchiveTests", dependencies: ["Archive", "TestSupport"], swiftSettings: strict),
 ]
 
 // Storage: object stores, records with one writer, and databases that are replicated to them.
@@ -229,7 +239,7 @@ let storage: [Target] = [
     ),
     .target(
         name: "StorageTestSupport",
-        dependencies: ["Replication", "Storage", "Supervision", logging],
+        dependencies: ["Replication", "Storage", "Supervision", "TestSupport", logging],
         path: "Tests/StorageTestSupport",
         swiftSettings: strict
     ),
@@ -241,23 +251,27 @@ let storage: [Target] = [
     ),
     .executableTarget(
         name: "martlet-replication-benchmark",
-        dependencies: ["Replication", "Storage", "StorageTestSupport", logging, nioCore],
+        dependencies: ["Replication", "Storage", "StorageTestSupport", "TestSupport", logging, nioCore],
         path: "Benchmarks/replication",
         swiftSettings: strict
     ),
     .testTarget(
         name: "SupervisionTests",
-        dependencies: ["StorageTestSupport", "Supervision"],
+        dependencies: ["Supervision", "TestSupport"],
         swiftSettings: strict
     ),
     .testTarget(
         name: "ReplicationTests",
-        dependencies: ["Replication", "Storage", "StorageTestSupport", "Supervision", logging, nioCore],
+        dependencies: [
+            "Replication", "Storage", "StorageTestSupport", "Supervision", "TestSupport", logging, nioCore,
+        ],
         swiftSettings: strict
     ),
     .testTarget(
         name: "StorageTests",
-        dependencies: ["Storage", "StorageProbe", "StorageTestSupport", "Supervision", logging, nioCore],
+        dependencies: [
+            "Storage", "StorageProbe", "StorageTestSupport", "Supervision", "TestSupport", logging, nioCore,
+        ],
         swiftSettings: strict
     ),
 ]
@@ -307,7 +321,7 @@ let slicer: [Target] = [
 let wantedTests = Context.environment["MARTLET_TESTS"]?.split(separator: ",").map(String.init)
 let targets =
     (proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli
-    + telemetry)
+    + telemetry + testSupport)
     .filter { !$0.isTest || wantedTests?.contains($0.name) ?? true }
 
 let package = Package(

@@ -9,6 +9,7 @@ import NIOCore
 import Storage
 import StorageTestSupport
 import Temporal
+import TestSupport
 
 /// Two hosts with one store, in this process, and the orders that an app's workflow gives them.
 final class Hosts {

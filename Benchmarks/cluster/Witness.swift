@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
+import TestSupport
 
 /// The app that is moved: it keeps numbers, and says with each answer who gives it as which epoch.
 enum Witness {

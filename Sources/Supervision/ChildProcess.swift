@@ -52,6 +52,7 @@ package final class ChildProcess: Sendable {
     package let identifier: Int32
     private let child: Child
     private let end: End
+    private let outputEnd: OutputEnd
 
     /// Starts a program; each line that it writes goes to `output`, on a thread of the process's own.
     ///
@@ -97,11 +98,16 @@ package final class ChildProcess: Sendable {
         end.keep(child)
         self.end = end
         identifier = martlet_child_id(started)
-        Self.readLines(from: pipe[0], output)
+        let outputEnd = OutputEnd()
+        self.outputEnd = outputEnd
+        Self.readLines(from: pipe[0], output) { outputEnd.set() }
     }
 
     /// Waits until the program has ended.
     package func wait() async -> ExitStatus { await end.wait() }
+
+    /// Waits until every line has been handed over, also of those that the program has started and that write on.
+    package func waitForOutput() async { await outputEnd.wait() }
 
     /// The status, when the program has ended.
     package var status: ExitStatus? { end.current }
@@ -125,8 +131,12 @@ package final class ChildProcess: Sendable {
     }
 
     /// Reads on a thread of its own: a program's output ends with the program, and one thread each is little.
-    private static func readLines(from descriptor: Int32, _ output: @escaping @Sendable (String) -> Void) {
-        let lines = Unmanaged.passRetained(LineBuffer(output: output))
+    private static func readLines(
+        from descriptor: Int32,
+        _ output: @escaping @Sendable (String) -> Void,
+        onEnd: @escaping @Sendable () -> Void
+    ) {
+        let lines = Unmanaged.passRetained(LineBuffer(output: output, onEnd: onEnd))
         let failure = martlet_read_all(
             descriptor,
             { context, bytes, count in
@@ -144,6 +154,7 @@ package final class ChildProcess: Sendable {
         lines.release()
         close(descriptor)
         output("its output can't be read: \(String(cString: strerror(failure)))")
+        onEnd()
     }
 }
 
@@ -202,6 +213,30 @@ private final class End: Sendable {
     }
 }
 
+/// Whether all output has been handed over, and those who wait for it.
+private final class OutputEnd: Sendable {
+    private let state = Mutex((isOver: false, waiters: [CheckedContinuation<Void, Never>]()))
+
+    func set() {
+        let waiters = state.withLock { state in
+            state.isOver = true
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        waiters.forEach { $0.resume() }
+    }
+
+    func wait() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state in
+                if !state.isOver { state.waiters.append(continuation) }
+                return state.isOver
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+}
+
 /// Cuts bytes into lines.
 ///
 /// Used on one thread only.
@@ -209,9 +244,13 @@ private final class LineBuffer: @unchecked Sendable {
     // Only the reading thread touches the partial line.
     private static let longestLine = 64 << 10
     private let output: @Sendable (String) -> Void
+    private let onEnd: @Sendable () -> Void
     private var partial: [UInt8] = []
 
-    init(output: @escaping @Sendable (String) -> Void) { self.output = output }
+    init(output: @escaping @Sendable (String) -> Void, onEnd: @escaping @Sendable () -> Void) {
+        self.output = output
+        self.onEnd = onEnd
+    }
 
     func append(_ bytes: UnsafeBufferPointer<UInt8>) {
         for byte in bytes {
@@ -226,6 +265,7 @@ private final class LineBuffer: @unchecked Sendable {
 
     func finish() {
         if !partial.isEmpty { flush() }
+        onEnd()
     }
 
     private func flush() {

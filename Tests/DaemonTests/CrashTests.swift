@@ -4,6 +4,7 @@ import Control
 import Dispatch
 import Foundation
 import Logging
+import TestSupport
 import Testing
 
 /// A daemon in a process of its own that is killed.
@@ -99,15 +100,12 @@ import Testing
 
         /// Starts a daemon without waiting for it; the second is set to its port.
         static func launch(_ folder: String) throws -> (ChildProcess, Once<UInt16>) {
-            // Test bundle and program are in one folder.
-            let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-                .appending(path: "martlet-host-benchmark")
             let found = Once<UInt16>()
             var environment = ProcessInfo.processInfo.environment
             environment["MARTLET_TOOLS"] = environment["MARTLET_TOOLS"] ?? HostFixture.root.path + "/.tools"
             let child = try ChildProcess.start(
                 .init(
-                    path: program.path,
+                    path: product("martlet-host-benchmark"),
                     arguments: ["serve", folder],
                     environment: environment,
                     directory: HostFixture.root.path

@@ -4,6 +4,7 @@ import Foundation
 import Replication
 import Storage
 import StorageTestSupport
+import TestSupport
 import Testing
 
 /// Databases of a whole host: workers write them, Litestream streams them, and they come back.

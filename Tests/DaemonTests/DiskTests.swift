@@ -1,6 +1,7 @@
 import Control
 @testable import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 /// A host whose disk is full indeed: a small file system that the test mounts, which takes root.

@@ -1,6 +1,7 @@
 import Control
 @testable import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 /// Requests that meet a worker at its end.

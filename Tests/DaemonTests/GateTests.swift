@@ -6,6 +6,7 @@ import Replication
 import Storage
 import StorageTestSupport
 import Supervision
+import TestSupport
 import Testing
 
 /// Answers that wait for the replica, on whole hosts with a real S3 server.

@@ -2,6 +2,7 @@ import Control
 @testable import Daemon
 import Foundation
 import Logging
+import TestSupport
 import Testing
 
 /// What goes wrong, with real workers: each time a clear message, and nothing else suffers.

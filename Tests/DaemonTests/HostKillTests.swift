@@ -4,6 +4,7 @@ import Replication
 import StorageTestSupport
 import Supervision
 import Synchronization
+import TestSupport
 import Testing
 
 /// The whole host (daemon, Litestream, workers) is killed while 50 clients write to an app.

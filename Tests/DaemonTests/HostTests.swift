@@ -1,6 +1,7 @@
 import Control
 @testable import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 /// A host with real workers, used from outside.

@@ -2,6 +2,7 @@ import Control
 import Daemon
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// Apps that attack, and a neighbour that must not notice.

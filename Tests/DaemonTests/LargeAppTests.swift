@@ -1,6 +1,7 @@
 import Control
 @testable import Daemon
 import Foundation
+import TestSupport
 import Testing
 @testable import martlet_host_benchmark
 

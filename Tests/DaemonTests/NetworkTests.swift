@@ -1,6 +1,7 @@
 import Control
 import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct NetworkTests {

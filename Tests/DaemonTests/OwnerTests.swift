@@ -4,6 +4,7 @@ import ControlClient
 @testable import Daemon
 import Foundation
 import Logging
+import TestSupport
 import Testing
 
 /// Two users of one host, through the API.

@@ -3,6 +3,7 @@ import Control
 @testable import Daemon
 import Dispatch
 import Foundation
+import TestSupport
 import Testing
 
 /// Apps with packages from a registry on loopback, and the examples.
@@ -126,7 +127,7 @@ import Testing
                 folder.appending(path: "source"),
                 to: site.appending(path: "greeter-1.0.0.tgz")
             )
-            let port = try freePort()
+            let port = freePort()
             try """
             { "name": "greeter", "dist-tags": { "latest": "1.0.0" }, "versions": { "1.0.0": {
               "name": "greeter", "version": "1.0.0",
@@ -146,22 +147,6 @@ import Testing
                 (try? await HTTPClient.send("GET", "/greeter", host: "127.0.0.1", port: port))?.status == 200
             }
             return Registry(child: child, port: port)
-        }
-
-        private static func freePort() throws -> UInt16 {
-            let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            defer { close(fd) }
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let result = withUnsafeMutablePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(fd, $0, size) == 0 ? getsockname(fd, $0, &size) : -1
-                }
-            }
-            guard result == 0 else { throw HTTPClient.Failure(description: "no free port") }
-            return UInt16(bigEndian: address.sin_port)
         }
     }
 }

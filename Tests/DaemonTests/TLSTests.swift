@@ -1,6 +1,7 @@
 import Control
 import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 /// The host's ingress with TLS: certificates of an authority that the test makes, curl as the client.
@@ -120,85 +121,18 @@ struct TLSTests {
         }
     }
 
-    private static func withAuthority(_ body: (Authority) async throws -> Void) async throws {
+    private static func withAuthority(_ body: (CertificateAuthority) async throws -> Void) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "martlet-authority-\(UUID().uuidString.prefix(8))"
         )
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }  // Nothing depends on it.
-        try await body(try await Authority(folder))
+        try await body(try await CertificateAuthority(folder))
     }
 }
 
-/// A certificate authority of a test.
-struct Authority: Sendable {
-    let folder: URL
-
-    init(_ folder: URL) async throws {
-        self.folder = folder
-        try await openssl(
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=Test authority",
-            "-addext",
-            "basicConstraints=critical,CA:TRUE",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.pem"
-        )
-    }
-
-    /// Writes `NAME.pem` and `NAME.key`, in place of those that may be there.
-    func issue(_ file: String, names: [String]) async throws {
-        let list = names.map { "DNS:\($0)" }.joined(separator: ",")
-        try Data("subjectAltName=\(list)\n".utf8).write(to: folder.appending(path: "extensions"))
-        try await openssl(
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-subj",
-            "/CN=\(file)",
-            "-keyout",
-            "new.key",
-            "-out",
-            "new.csr"
-        )
-        try await openssl(
-            "x509",
-            "-req",
-            "-in",
-            "new.csr",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "extensions",
-            "-out",
-            "new.pem"
-        )
-        for suffix in ["key", "pem"] {
-            let target = folder.appending(path: "\(file).\(suffix)")
-            try? FileManager.default.removeItem(at: target)  // The first time there is none.
-            try FileManager.default.moveItem(at: folder.appending(path: "new.\(suffix)"), to: target)
-        }
-    }
-
+extension CertificateAuthority {
+    /// TLS with the certificates that were issued into these files.
     func settings(_ files: [String]) -> HostConfiguration.TLS {
         HostConfiguration.TLS(
             listeners: [HostConfiguration.Listener(port: 0)],
@@ -209,56 +143,5 @@ struct Authority: Sendable {
                 )
             }
         )
-    }
-
-    /// curl to 127.0.0.1 whatever the name, trusting the authority alone; what it says on an error is the output.
-    func curl(_ url: String, _ arguments: String...) async throws -> String {
-        let address = URL(string: url).flatMap { url in
-            url.host().map { "\($0):\(url.port ?? 443):127.0.0.1" }
-        }
-        return try await run(
-            "curl",
-            [
-                "--silent", "--show-error", "--max-time", "60", "--noproxy", "*", "--cacert", "ca.pem",
-                "--resolve",
-                address ?? "",
-            ] + arguments + [url]
-        ).output
-    }
-
-    private func openssl(_ arguments: String...) async throws {
-        let (status, output) = try await run("openssl", arguments)
-        guard status == 0 else { throw MartletError(.internal, "openssl \(arguments): \(output)") }
-    }
-
-    /// Waiting for a process blocks its thread, so it is one of its own: the host may need all others.
-    private func run(
-        _ program: String,
-        _ arguments: [String]
-    ) async throws -> (
-        status: Int32, output: String
-    ) {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(
-                    with: Result {
-                        let process = Process()
-                        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-                        process.arguments = [program] + arguments
-                        process.currentDirectoryURL = folder
-                        process.environment = [
-                            "PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": "/nonexistent",
-                        ]
-                        let pipe = Pipe()
-                        process.standardOutput = pipe
-                        process.standardError = pipe
-                        try process.run()
-                        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-                        process.waitUntilExit()
-                        return (process.terminationStatus, String(decoding: data, as: UTF8.self))
-                    }
-                )
-            }
-        }
     }
 }

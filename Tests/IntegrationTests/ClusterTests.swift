@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// A cluster with real everything: Temporal, three hosts, Litestream, Deno.
@@ -41,7 +42,7 @@ struct ClusterTests {
             let last = try #require(try await Self.hosts(cluster).first { $0.apps == 1 })
             let process = try #require(try Self.process(of: last.id, in: cluster))
             kill(process, SIGSTOP)
-            try await Self.until("another host has the app") {
+            try await eventually("another host has the app", within: .seconds(120)) {
                 try await Self.hosts(cluster).contains { $0.apps == 1 && $0.id != last.id }
             }
             let other = try #require(try await Self.hosts(cluster).first { $0.apps == 1 })
@@ -51,7 +52,7 @@ struct ClusterTests {
                 "At most what was not yet replicated is lost: nothing here."
             )
             kill(process, SIGCONT)
-            try await Self.until("the host is back, and knows that the app is elsewhere") {
+            try await eventually("the host is back, and knows that the app is elsewhere") {
                 try await Self.newest(cluster, last.port) == before
             }
             _ = owner
@@ -103,14 +104,5 @@ struct ClusterTests {
             return process
         }
         return nil
-    }
-
-    private static func until(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let deadline = ContinuousClock.now + .seconds(120)
-        while ContinuousClock.now < deadline {
-            if try await condition() { return }
-            try await Task.sleep(for: .milliseconds(200))
-        }
-        Issue.record("it never came true that \(what)")
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import FoundationNetworking
+import TestSupport
 import Testing
 
 /// What a person does before and beside deploying, with the real program.
@@ -124,7 +125,7 @@ struct DevelopTests {
 
     private func follow(_ log: URL, _ script: URL, _ save: (String, String) throws -> Void) async throws {
         func text() throws -> String { try String(contentsOf: log, encoding: .utf8) }
-        try await wait("a port") { try text().contains("http://localhost:") }
+        try await eventually("a port") { try text().contains("http://localhost:") }
         let port = try #require(
             try text().components(separatedBy: "http://localhost:").dropFirst().first?.prefix { $0.isNumber }
         )
@@ -134,11 +135,11 @@ struct DevelopTests {
             let (data, answer) = try await URLSession.shared.data(for: request)
             return ((answer as? HTTPURLResponse)?.statusCode ?? 0, String(decoding: data, as: UTF8.self))
         }
-        try await wait("the first start") { try text().contains("started in") }
+        try await eventually("the first start") { try text().contains("started in") }
         #expect(try await get("/").1 == #"{"text":"one","visits":1}"#)
         #expect(try await get("/?step=x").0 == 400)
         try save("two", "")
-        try await wait("the second start") { try await get("/").1.contains("two") }
+        try await eventually("the second start") { try await get("/").1.contains("two") }
         let visits = try await get("/").1
         #expect(!visits.contains("\"visits\":1}"), "\(visits)")
 
@@ -148,19 +149,11 @@ struct DevelopTests {
             "\(failed)"
         )
         try save("three", "const x = ;")
-        try await wait("the page of the error") {
+        try await eventually("the page of the error") {
             let (status, page) = try await get("/")
             return status == 500 && page.contains("Expression expected") && page.contains("main.ts:10:11")
         }
         try save("four", "")
-        try await wait("the app to be back") { try await get("/").1.contains("four") }
-    }
-
-    private func wait(_ what: String, _ condition: () async throws -> Bool) async throws {
-        for _ in 0..<600 {
-            if try await condition() { return }
-            try await Task.sleep(for: .milliseconds(100))
-        }
-        Issue.record("not within 60 s: \(what)")
+        try await eventually("the app to be back") { try await get("/").1.contains("four") }
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 
 /// A host of its own.
 ///
@@ -16,10 +17,7 @@ final class HostFixture: Sendable {
     private let variables: [String: String]
     private let process: LockedProcess
 
-    static let source = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
-    private static let program = Bundle.main.executableURL.map { $0.deletingLastPathComponent() }
-        .map { $0.appending(path: "martlet") }
+    static var source: URL { repositoryURL }
 
     /// `variables` are added to the environment of what it starts.
     static func with(
@@ -173,10 +171,11 @@ final class HostFixture: Sendable {
     }
 
     static func executable() throws -> URL {
-        guard let program, FileManager.default.isExecutableFile(atPath: program.path) else {
+        let program = product("martlet")
+        guard FileManager.default.isExecutableFile(atPath: program) else {
             throw Failure("martlet is not beside the tests; build it first")
         }
-        return program
+        return URL(filePath: program)
     }
 }
 

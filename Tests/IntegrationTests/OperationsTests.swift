@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What operators ask of a host: health, metrics, the log as it grows, what the program prints for programs.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What is left of a host on the machine once it is gone.
@@ -99,13 +100,4 @@ enum Machine {
     private static func text(_ path: String) -> String {
         FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
-}
-
-/// Waits until something is so; generous, because other things run on the machine.
-func eventually(_ what: String, atMost seconds: Int = 60, _ condition: () async throws -> Bool) async throws {
-    for _ in 0..<seconds * 20 {
-        if try await condition() { return }
-        try await Task.sleep(for: .milliseconds(50))
-    }
-    Issue.record("not within \(seconds) s: \(what)")
 }

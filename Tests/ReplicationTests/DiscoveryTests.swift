@@ -4,6 +4,7 @@ import Logging
 @testable import Replication
 import StorageTestSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct `Finding databases` {

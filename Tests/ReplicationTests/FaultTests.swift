@@ -6,6 +6,7 @@ import Storage
 import StorageTestSupport
 import Supervision
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(5))) struct `Replication under faults` {

@@ -3,6 +3,7 @@ import NIOCore
 @testable import Replication
 import Storage
 import StorageTestSupport
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct `LTX files` {

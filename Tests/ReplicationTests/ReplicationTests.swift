@@ -4,6 +4,7 @@ import Replication
 import Storage
 import StorageTestSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.serialized, .timeLimit(.minutes(5))) struct `Replication to a folder` {

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 package import Replication
 package import Storage
+import TestSupport
 
 /// A store, and a Litestream that replicates to it, for as long as a test needs them.
 package struct ReplicationFixture: Sendable {

@@ -3,6 +3,7 @@ import NIOCore
 import Storage
 import StorageTestSupport
 import Supervision
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct `Folder store` {

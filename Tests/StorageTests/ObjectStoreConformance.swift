@@ -3,6 +3,7 @@ import Logging
 import NIOCore
 @testable import Storage
 import StorageTestSupport
+import TestSupport
 import Testing
 
 /// What every object store must do, run on a folder and on a real S3 server.

@@ -1,6 +1,7 @@
 import NIOCore
 import Storage
 import StorageTestSupport
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct `Leases and ownership` {

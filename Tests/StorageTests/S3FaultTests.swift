@@ -4,6 +4,7 @@ import NIOCore
 import Storage
 import StorageTestSupport
 import Supervision
+import TestSupport
 import Testing
 
 /// The S3 client against a server that fails as it is told to.

@@ -1,6 +1,6 @@
 import Foundation
-import StorageTestSupport
 import Supervision
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct `Child processes` {

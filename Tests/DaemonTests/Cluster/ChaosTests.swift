@@ -1,6 +1,7 @@
 import Control
 @testable import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 /// Random accidents and moves, one after the other, under clients that remember who answered with which epoch.

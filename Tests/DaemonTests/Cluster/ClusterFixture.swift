@@ -8,6 +8,7 @@ import NIOCore
 import Storage
 import StorageTestSupport
 import Temporal
+import TestSupport
 import Testing
 
 /// Hosts of a cluster in one process, with a store that they share, and the orders that control would give them.

@@ -4,6 +4,7 @@ import Control
 import Foundation
 import Proxy
 import Slicer
+import TestSupport
 import Testing
 
 /// The table that routers ask, against the value that control hands out.

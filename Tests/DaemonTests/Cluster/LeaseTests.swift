@@ -2,6 +2,7 @@ import Control
 @testable import Daemon
 import Foundation
 import Storage
+import TestSupport
 import Testing
 
 /// Hosts that lose their right to serve, and others that take over.

@@ -2,6 +2,7 @@ import Control
 @testable import Daemon
 import Foundation
 import Storage
+import TestSupport
 import Testing
 
 /// Moves between hosts with real workers, Litestream and a store, in the order in which workflows ask for them.

@@ -1,6 +1,7 @@
 import Control
 @testable import Daemon
 import Foundation
+import TestSupport
 import Testing
 
 /// What a host reports of its apps, which a system app in a worker of its own keeps.

@@ -1,6 +1,7 @@
 @testable import Daemon
 import Foundation
 import Storage
+import TestSupport
 import Testing
 
 @Suite struct GateQueueTests {

@@ -1,5 +1,6 @@
 import Control
 import Daemon
+import TestSupport
 import Testing
 
 /// The pure parts of the sandbox.

@@ -3,6 +3,7 @@ import Control
 import Daemon
 import Foundation
 import Logging
+import TestSupport
 import Testing
 
 /// A whole host in a temporary folder, with real workers.
@@ -18,8 +19,7 @@ final class HostFixture: Sendable {
     }
 
     /// The root of the source tree.
-    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().deletingLastPathComponent()
+    static var root: URL { repositoryURL }
 
     static func configuration(_ folder: URL) throws -> HostConfiguration {
         var configuration = HostConfiguration(
@@ -27,7 +27,7 @@ final class HostFixture: Sendable {
             host: try HostID(validating: "test"),
             listeners: [.init(port: 0)],
             runtimeFolder: root.appending(path: "Runtime"),
-            deno: deno()
+            deno: URL(fileURLWithPath: tool("deno"))
         )
         configuration.pool.minimum = 1
         configuration.pool.maximum = 2
@@ -38,14 +38,6 @@ final class HostFixture: Sendable {
         configuration.timeouts.start = .seconds(40)
         configuration.limits.holdTime = .seconds(60)
         return configuration
-    }
-
-    private static func deno() -> URL {
-        // A worktree may share the tools of another; the variable says where they are.
-        if let tools = ProcessInfo.processInfo.environment["MARTLET_TOOLS"] {
-            return URL(fileURLWithPath: tools).appending(path: "run/bin/deno")
-        }
-        return root.appending(path: ".tools/run/bin/deno")
     }
 
     /// Runs a host for the duration of `body`, and cleans up whatever happens.
@@ -141,10 +133,6 @@ final class HostFixture: Sendable {
         atMost seconds: Int = 60,
         _ condition: () async throws -> Bool
     ) async throws {
-        for _ in 0..<seconds * 100 {
-            if try await condition() { return }
-            try await Task.sleep(for: .milliseconds(10))
-        }
-        Issue.record("not within \(seconds) s: \(what)")
+        try await eventually(what, within: .seconds(seconds), condition)
     }
 }

@@ -4,6 +4,7 @@ import CSandbox
 import Daemon
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// A host with an app that attacks and a neighbour that has a secret.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Networks that stand in for the internet and for the machine: nothing leaves them.

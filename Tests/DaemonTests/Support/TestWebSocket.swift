@@ -1,5 +1,6 @@
 import CSandbox
 import Foundation
+import TestSupport
 
 /// A WebSocket client that sends and receives short texts (RFC 6455).
 final class TestWebSocket {

@@ -1,21 +1,23 @@
-import CSandbox
 import Foundation
 import Glibc
 
 /// A client that speaks just enough HTTP/1.1 over loopback, one connection for each request.
-enum HTTPClient {
-    struct Answer: Sendable {
-        var status: Int
-        var headers: [String: String]
-        var body: String
+package enum HTTPClient {
+    package struct Answer: Sendable {
+        package var status: Int
+        /// By names in lower case.
+        package var headers: [String: String]
+        package var body: String
     }
 
-    struct Failure: Error, CustomStringConvertible {
-        var description: String
+    package struct Failure: Error, CustomStringConvertible {
+        package var description: String
+
+        package init(description: String) { self.description = description }
     }
 
     /// Sends a request and reads the whole answer, on a thread of its own.
-    static func send(
+    package static func send(
         _ method: String = "GET",
         _ path: String = "/",
         host: String,
@@ -30,7 +32,8 @@ enum HTTPClient {
         }
     }
 
-    static func connect(port: UInt16, timeout: Int) throws -> Int32 {
+    /// Connects to a port of loopback; each read of the connection waits at most `timeout` seconds.
+    package static func connect(port: UInt16, timeout: Int) throws -> Int32 {
         let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         guard fd >= 0 else { throw Failure(description: "socket: errno \(errno)") }
         var limit = timeval(tv_sec: timeout, tv_usec: 0)
@@ -66,8 +69,13 @@ enum HTTPClient {
             "\(method) \(path) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
             + body
         let bytes = Array(request.utf8)
-        guard csandbox_send(fd, bytes, UInt64(bytes.count)) == bytes.count else {
-            throw Failure(description: "send: errno \(errno)")
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes[sent...].withUnsafeBytes {
+                Glibc.send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            guard count > 0 else { throw Failure(description: "send: errno \(errno)") }
+            sent += count
         }
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)

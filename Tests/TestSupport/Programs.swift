@@ -1,25 +1,17 @@
-import Foundation
-
-/// Calls `body` with a new folder, which is removed afterwards.
-package func withTemporaryFolder<Result>(
-    in parent: String = NSTemporaryDirectory(),
-    _ body: (String) async throws -> Result
-) async throws -> Result {
-    let path = "\(parent)/martlet-\(UUID().uuidString.prefix(8))".replacingOccurrences(of: "//", with: "/")
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    // What is left is in the system's temporary folder.
-    defer { try? FileManager.default.removeItem(atPath: path) }
-    return try await body(path)
-}
+package import Foundation
 
 /// The repository's folder, found from this file.
 package let repositoryFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent()
     .deletingLastPathComponent().path
 
-/// A program of the pinned tools.
+/// The repository's folder as an address.
+package let repositoryURL = URL(fileURLWithPath: repositoryFolder)
+
+/// A program of the pinned tools, which `MARTLET_TOOLS` may name another folder of.
 package func tool(_ name: String, group: String = "run") -> String {
-    "\(repositoryFolder)/.tools/\(group)/bin/\(name)"
+    let folder = ProcessInfo.processInfo.environment["MARTLET_TOOLS"] ?? repositoryFolder + "/.tools"
+    return "\(folder)/\(group)/bin/\(name)"
 }
 
 /// A program that this package builds, next to the tests.
