@@ -4,33 +4,6 @@ import Testing
 /// What the documentation says is done, word by word.
 @Suite(.serialized)
 struct GuideTests {
-    /// A block of a page: its language, the file that it names, its lines.
-    private struct Block {
-        var language: String
-        var file: String?
-        var lines: [String]
-    }
-
-    private func blocks(of page: String) throws -> [Block] {
-        let text = try String(contentsOf: HostFixture.source.appending(path: "docs/\(page)"), encoding: .utf8)
-        var blocks: [Block] = []
-        var open: Block?
-        for line in text.components(separatedBy: "\n") {
-            guard line.hasPrefix("```") else {
-                open?.lines.append(line)
-                continue
-            }
-            if let block = open {
-                blocks.append(block)
-                open = nil
-            } else {
-                let words = line.dropFirst(3).split(separator: " ").map(String.init)
-                open = Block(language: words.first ?? "", file: words.dropFirst().first, lines: [])
-            }
-        }
-        return blocks
-    }
-
     @Test func `the guide does what it says, from nothing to an app with a client`() async throws {
         try await HostFixture.with { host in
             let folder = host.folder.appending(path: "guide")
@@ -39,7 +12,7 @@ struct GuideTests {
             let runtime = HostFixture.source.appending(path: "Runtime").path
             let program = try HostFixture.executable().path
             var commands = 0
-            for block in try blocks(of: "guide.md") {
+            for block in try Markdown.blocks(of: "docs/guide.md") {
                 if let file = block.file {
                     let text = block.lines.joined(separator: "\n") + "\n"
                     try Data(text.utf8).write(to: folder.appending(path: file))

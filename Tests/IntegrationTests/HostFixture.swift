@@ -15,19 +15,23 @@ final class HostFixture: Sendable {
 
     let folder: URL
     private let variables: [String: String]
+    private let account: Account?
     private let process: LockedProcess
 
     static var source: URL { repositoryURL }
 
-    /// `variables` are added to the environment of what it starts.
+    /// Runs a host with further arguments of `martlet up` for the duration of `body`, and cleans up whatever happens.
+    ///
+    /// `variables` are added to the environment of what it starts; with an account it is that user's.
     static func with(
         arguments: [String] = [],
         variables: [String: String] = [:],
+        as account: Account? = nil,
         _ body: @Sendable (HostFixture) async throws -> Void
     ) async throws {
         let folder = URL(filePath: "/tmp/martlet-it-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let fixture = HostFixture(folder: folder, variables: variables)
+        let fixture = HostFixture(folder: folder, variables: variables, account: account)
         do {
             try await fixture.start(arguments)
             try await body(fixture)
@@ -38,9 +42,10 @@ final class HostFixture: Sendable {
         await fixture.end()
     }
 
-    private init(folder: URL, variables: [String: String]) {
+    private init(folder: URL, variables: [String: String], account: Account?) {
         self.folder = folder
         self.variables = variables
+        self.account = account
         process = LockedProcess()
     }
 
@@ -50,10 +55,12 @@ final class HostFixture: Sendable {
     private func start(_ arguments: [String]) async throws {
         let log = folder.appending(path: "up.log")
         try Data().write(to: log)
+        var command = [try Self.executable().path, "up", "--port", "0", "--sleep-after", "1h"]
+        command += ["--data", folder.appending(path: "data").path] + arguments
+        if let account { command = try account.command(command, in: folder) }
         try process.start(
-            try Self.executable(),
-            ["up", "--port", "0", "--data", folder.appending(path: "data").path, "--sleep-after", "1h"]
-                + arguments,
+            URL(filePath: command[0]),
+            Array(command.dropFirst()),
             environment: environment,
             output: log
         )
