@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 
 /// A load generator of its own process: so many writes and reads each second, sent when they are due whether or not earlier
 /// ones are answered, each timed from when it was due.
@@ -112,7 +113,8 @@ struct Load {
     ) {
         let request =
             "\(isWrite ? "POST" : "GET") /?id=\(id) HTTP/1.1\r\nHost: \(app).localhost\r\nContent-Length: 0\r\n\r\n"
-        guard let fd = connections[port] ?? connect(port) else { return (0, "", 0) }
+        guard let fd = connections[port] ?? (try? HTTPClient.connect(port: port, timeout: 60))
+        else { return (0, "", 0) }
         connections[port] = fd
         let bytes = Array(request.utf8)
         guard send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count, let answer = answer(fd)
@@ -156,28 +158,5 @@ struct Load {
                 fields["connection"]?.lowercased() == "close"
             )
         }
-    }
-
-    private func connect(_ port: UInt16) -> Int32? {
-        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard fd >= 0 else { return nil }
-        var limit = timeval(tv_sec: 60, tv_usec: 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var yes: Int32 = 1
-        setsockopt(fd, Int32(IPPROTO_TCP), TCP_NODELAY, &yes, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                Glibc.connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard result == 0 else {
-            close(fd)
-            return nil
-        }
-        return fd
     }
 }

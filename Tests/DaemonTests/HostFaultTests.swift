@@ -72,6 +72,30 @@ import Testing
             } catch let error as MartletError {
                 #expect(error.code == .invalidArchive)
             }
+            let bomb = host.folder.appending(path: "bomb.tar.gz")
+            // A main that is there, and a file that would be a pebibyte.
+            _ = try await run(
+                "/usr/bin/env",
+                [
+                    "python3", "-c",
+                    """
+                    import gzip, sys, tarfile
+                    main = tarfile.TarInfo("main.ts")
+                    large = tarfile.TarInfo("large"); large.size = 1 << 50
+                    open(sys.argv[1], "wb").write(gzip.compress(main.tobuf() + large.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20)))
+                    """,
+                    bomb.path,
+                ],
+                environment: ["PATH": "/usr/bin:/bin"]
+            )
+            let exploded = await #expect(throws: MartletError.self) {
+                try await host.daemon.deploy(
+                    Upload(name: ApplicationID("broken"), archive: bomb, owner: .local)
+                ) { _ in }
+            }
+            #expect(exploded?.code == .tooLarge, "\(exploded?.message ?? "")")
+            let staged = host.folder.path + "/state/staging"
+            #expect(try FileManager.default.contentsOfDirectory(atPath: staged).isEmpty)
             let unnamed = try host.upload(nil, Apps.saying("x"))
             await #expect(throws: MartletError.self) { try await host.daemon.deploy(unnamed) { _ in } }
         }

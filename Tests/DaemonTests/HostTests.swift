@@ -22,6 +22,23 @@ import Testing
         }
     }
 
+    @Test func `an app sleeps after the time that its settings say, whatever the host's is`() async throws {
+        try await HostFixture.with {
+            $0.sleep.after = .milliseconds(100)
+            $0.sleep.frozenFor = .zero
+        } _: { host in
+            var (soon, never) = (Apps.counter, Apps.counter)
+            soon["martlet.json"] = #"{ "sleepAfter": "200ms" }"#
+            never["martlet.json"] = #"{ "sleepAfter": "never" }"#
+            try await host.deploy("soon", soon)
+            try await host.deploy("never", never)
+            try await host.wait("soon", for: .asleep)
+            try await Task.sleep(for: .milliseconds(500))
+            #expect(try await host.state(of: "never") == .running)
+            #expect(try await host.send(to: "soon").body == "1")
+        }
+    }
+
     @Test func `many requests for an asleep app are held and start one worker`() async throws {
         try await HostFixture.with {
             $0.sleep.after = .milliseconds(100)
