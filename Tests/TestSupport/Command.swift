@@ -1,4 +1,4 @@
-package import Supervision
+import Supervision
 import Synchronization
 
 /// Runs a program to its end and gives its lines; throws when it fails.
