@@ -1,4 +1,4 @@
-public import Control
+import Control
 import CSandbox
 import Foundation
 public import Logging

@@ -18,7 +18,7 @@ import Testing
 
     @Test(.disabled(if: obstacle != nil, Comment(rawValue: obstacle ?? "")))
     func `an ordinary user deploys, serves and wakes apps in sandboxes`() async throws {
-        try await HostFixture.with(as: Self.account) { host in
+        try await HostFixture.with(arguments: ["--without", "limits"], as: Self.account) { host in
             let folder = host.folder.path
             #expect(host.log.contains("sandbox: bubblewrap"), "\(host.log)")
             let deployed = try await host.martlet("deploy", "examples/guestbook")
@@ -28,7 +28,7 @@ import Testing
             #expect(!workers.isEmpty)
             for worker in workers {
                 let status = try String(contentsOfFile: "/proc/\(worker.id)/status", encoding: .utf8)
-                #expect(status.contains(/Uid:\t54321\t/) || status.contains(/Uid:\t[1-9]/), "\(status)")
+                #expect(status.contains(/Uid:\t54321\t/), "\(status)")
                 #expect(status.contains(/CapEff:\t0+\n/), "\(status)")
             }
             await host.kill()

@@ -1,5 +1,6 @@
 import CSandbox
 import Proxy
+import Synchronization
 
 /// Notes when requests end.
 struct TrafficObserver: ProxyObserver {
