@@ -1,5 +1,6 @@
 import Archive
 import Foundation
+import TestSupport
 import Testing
 
 /// Archives are made by Python's `tarfile`, which writes whatever it is told to.
