@@ -1,7 +1,7 @@
 import Foundation
 package import Storage
 package import Supervision
-package import TestSupport
+import TestSupport
 import Logging
 
 /// A SeaweedFS server with an S3 bucket on loopback, run for as long as a test needs it.
