@@ -1,175 +1,192 @@
 import SwiftProtobuf
 import TemporalAPI
 
-/// Applies the codecs to all payloads of messages that workers exchange with the server. Without codecs nothing is
-/// touched.
+/// Where a kind of message holds payloads that codecs change.
+///
+/// A place that the message at hand doesn't have, such as the input of another kind of event, reads as empty and is
+/// left alone.
+struct PayloadPlaces<Body>: Sendable {
+    var payloads: [any WritableKeyPath<Body, [APIPayload]> & Sendable] = []
+    var fields: [any WritableKeyPath<Body, [String: APIPayload]> & Sendable] = []
+    var failures: [any WritableKeyPath<Body, APIFailure> & Sendable] = []
+}
+
+extension PayloadPlaces<APIHistoryEvent> {
+    static let events = Self(
+        payloads: [
+            \.workflowExecutionStartedEventAttributes.input.payloads,
+            \.workflowExecutionStartedEventAttributes.lastCompletionResult.payloads,
+            \.workflowExecutionSignaledEventAttributes.input.payloads,
+            \.activityTaskCompletedEventAttributes.result.payloads,
+            \.activityTaskCanceledEventAttributes.details.payloads,
+            \.workflowExecutionUpdateAcceptedEventAttributes.acceptedRequest.input.args.payloads,
+            \.workflowExecutionUpdateAdmittedEventAttributes.request.input.args.payloads,
+            \.childWorkflowExecutionCompletedEventAttributes.result.payloads,
+            \.childWorkflowExecutionCanceledEventAttributes.details.payloads,
+        ],
+        fields: [\.workflowExecutionStartedEventAttributes.memo.fields],
+        failures: [
+            \.workflowExecutionStartedEventAttributes.continuedFailure,
+            \.activityTaskFailedEventAttributes.failure,
+            \.activityTaskTimedOutEventAttributes.failure,
+            \.markerRecordedEventAttributes.failure,
+            \.childWorkflowExecutionFailedEventAttributes.failure,
+        ]
+    )
+}
+
+extension PayloadPlaces<APICommand> {
+    static let commands = Self(
+        payloads: [
+            \.scheduleActivityTaskCommandAttributes.input.payloads,
+            \.completeWorkflowExecutionCommandAttributes.result.payloads,
+            \.continueAsNewWorkflowExecutionCommandAttributes.input.payloads,
+            \.startChildWorkflowExecutionCommandAttributes.input.payloads,
+            \.signalExternalWorkflowExecutionCommandAttributes.input.payloads,
+        ],
+        fields: [
+            \.continueAsNewWorkflowExecutionCommandAttributes.memo.fields,
+            \.startChildWorkflowExecutionCommandAttributes.memo.fields,
+            \.modifyWorkflowPropertiesCommandAttributes.upsertedMemo.fields,
+        ],
+        failures: [
+            \.failWorkflowExecutionCommandAttributes.failure,
+            \.recordMarkerCommandAttributes.failure,
+        ]
+    )
+}
+
+extension PayloadPlaces<APIFailure> {
+    static let details = Self(payloads: [
+        \.applicationFailureInfo.details.payloads,
+        \.canceledFailureInfo.details.payloads,
+        \.timeoutFailureInfo.lastHeartbeatDetails.payloads,
+        \.resetWorkflowFailureInfo.lastHeartbeatDetails.payloads,
+    ])
+}
+
+/// Applies the codecs to all payloads of messages.
+///
+/// Without codecs nothing is touched.
 extension DataConverter {
-    private typealias Change = ([APIPayload]) async throws -> [APIPayload]
+    typealias Change = @Sendable (DataConverter, [APIPayload]) async throws -> [APIPayload]
+
+    static let encoding: Change = { try await $0.encode($1) }
+    static let decoding: Change = { try await $0.decode($1) }
 
     func decode(events: [APIHistoryEvent]) async throws -> [APIHistoryEvent] {
-        guard !codecs.isEmpty else { return events }
-        var events = events
-        for index in events.indices { try await decode(&events[index]) }
-        return events
+        try await changeEach(events) { event in
+            try await change(&event, .events, Self.decoding)
+            guard event.eventType == .markerRecorded else { return }
+            let name = event.markerRecordedEventAttributes.markerName
+            try await change(&event.markerRecordedEventAttributes.details, of: name, Self.decoding)
+        }
     }
 
     func encode(commands: [APICommand]) async throws -> [APICommand] {
-        guard !codecs.isEmpty else { return commands }
-        var commands = commands
-        for index in commands.indices { try await encode(&commands[index]) }
-        return commands
+        try await changeEach(commands) { command in
+            try await change(&command, .commands, Self.encoding)
+            if command.userMetadata.hasSummary {
+                command.userMetadata.summary = try await encode(one: command.userMetadata.summary)
+            }
+            guard command.commandType == .recordMarker else { return }
+            let name = command.recordMarkerCommandAttributes.markerName
+            try await change(&command.recordMarkerCommandAttributes.details, of: name, Self.encoding)
+        }
     }
 
     func decode(query: APIWorkflowQuery) async throws -> APIWorkflowQuery {
-        guard !codecs.isEmpty else { return query }
         var query = query
-        query.queryArgs.payloads = try await decode(query.queryArgs.payloads)
+        try await change(&query, .init(payloads: [\.queryArgs.payloads]), Self.decoding)
         return query
     }
 
     func decode(messages: [APIProtocolMessage]) async throws -> [APIProtocolMessage] {
-        guard !codecs.isEmpty else { return messages }
-        var messages = messages
-        for index in messages.indices where messages[index].body.isA(APIUpdateRequest.self) {
-            var request = try APIUpdateRequest(unpackingAny: messages[index].body)
-            try await change(&request) { try await decode($0) }
-            messages[index].body = try .init(message: request)
-        }
-        return messages
+        let requests = PayloadPlaces<APIUpdateRequest>(payloads: [\.input.args.payloads])
+        return try await changeEach(messages) { try await change(&$0.body, requests, Self.decoding) }
     }
 
     func encode(messages: [APIProtocolMessage]) async throws -> [APIProtocolMessage] {
-        guard !codecs.isEmpty else { return messages }
-        var messages = messages
-        for index in messages.indices {
-            let body = messages[index].body
-            if body.isA(APIUpdateAcceptance.self) {
-                var message = try APIUpdateAcceptance(unpackingAny: body)
-                try await change(&message.acceptedRequest) { try await encode($0) }
-                messages[index].body = try .init(message: message)
-            } else if body.isA(APIUpdateRejection.self) {
-                var message = try APIUpdateRejection(unpackingAny: body)
-                try await change(&message.rejectedRequest) { try await encode($0) }
-                message.failure = try await encode(message.failure)
-                messages[index].body = try .init(message: message)
-            } else if body.isA(APIUpdateResponse.self) {
-                var message = try APIUpdateResponse(unpackingAny: body)
-                switch message.outcome.value {
-                case .success(let payloads):
-                    message.outcome.success.payloads = try await encode(payloads.payloads)
-                case .failure(let failure): message.outcome.failure = try await encode(failure)
-                case nil: break
-                }
-                messages[index].body = try .init(message: message)
-            }
-        }
-        return messages
-    }
-
-    private func change(_ request: inout APIUpdateRequest, _ change: Change) async throws {
-        request.input.args.payloads = try await change(request.input.args.payloads)
-    }
-
-    // MARK: Events
-
-    private func decode(_ event: inout APIHistoryEvent) async throws {
-        switch event.attributes {
-        case .workflowExecutionStartedEventAttributes(var a)?:
-            a.input.payloads = try await decode(a.input.payloads)
-            a.lastCompletionResult.payloads = try await decode(a.lastCompletionResult.payloads)
-            a.memo.fields = try await decode(a.memo.fields)
-            if a.hasContinuedFailure { a.continuedFailure = try await decode(a.continuedFailure) }
-            event.attributes = .workflowExecutionStartedEventAttributes(a)
-        case .workflowExecutionSignaledEventAttributes(var a)?:
-            a.input.payloads = try await decode(a.input.payloads)
-            event.attributes = .workflowExecutionSignaledEventAttributes(a)
-        case .activityTaskCompletedEventAttributes(var a)?:
-            a.result.payloads = try await decode(a.result.payloads)
-            event.attributes = .activityTaskCompletedEventAttributes(a)
-        case .activityTaskFailedEventAttributes(var a)?:
-            a.failure = try await decode(a.failure)
-            event.attributes = .activityTaskFailedEventAttributes(a)
-        case .activityTaskTimedOutEventAttributes(var a)?:
-            a.failure = try await decode(a.failure)
-            event.attributes = .activityTaskTimedOutEventAttributes(a)
-        case .activityTaskCanceledEventAttributes(var a)?:
-            a.details.payloads = try await decode(a.details.payloads)
-            event.attributes = .activityTaskCanceledEventAttributes(a)
-        case .markerRecordedEventAttributes(var a)?:
-            // What the markers of local activities say of themselves is never encoded, as in Core.
-            for key in ["result", "side-effect-id", "data"]
-            where key != "data" || a.markerName == MarkerName.sideEffect {
-                if let payloads = a.details[key], key != "side-effect-id" {
-                    a.details[key]?.payloads = try await decode(payloads.payloads)
-                }
-            }
-            if a.hasFailure { a.failure = try await decode(a.failure) }
-            event.attributes = .markerRecordedEventAttributes(a)
-        case .workflowExecutionUpdateAcceptedEventAttributes(var a)? where a.hasAcceptedRequest:
-            try await change(&a.acceptedRequest) { try await decode($0) }
-            event.attributes = .workflowExecutionUpdateAcceptedEventAttributes(a)
-        case .workflowExecutionUpdateAdmittedEventAttributes(var a)?:
-            try await change(&a.request) { try await decode($0) }
-            event.attributes = .workflowExecutionUpdateAdmittedEventAttributes(a)
-        default: try await decodeChild(&event)
+        let acceptances = PayloadPlaces<APIUpdateAcceptance>(
+            payloads: [\.acceptedRequest.input.args.payloads]
+        )
+        let rejections = PayloadPlaces<APIUpdateRejection>(
+            payloads: [\.rejectedRequest.input.args.payloads],
+            failures: [\.failure]
+        )
+        let responses = PayloadPlaces<APIUpdateResponse>(
+            payloads: [\.outcome.success.payloads],
+            failures: [\.outcome.failure]
+        )
+        return try await changeEach(messages) {
+            try await change(&$0.body, acceptances, Self.encoding)
+            try await change(&$0.body, rejections, Self.encoding)
+            try await change(&$0.body, responses, Self.encoding)
         }
     }
 
-    private func decodeChild(_ event: inout APIHistoryEvent) async throws {
-        switch event.attributes {
-        case .childWorkflowExecutionCompletedEventAttributes(var a)?:
-            a.result.payloads = try await decode(a.result.payloads)
-            event.attributes = .childWorkflowExecutionCompletedEventAttributes(a)
-        case .childWorkflowExecutionFailedEventAttributes(var a)?:
-            a.failure = try await decode(a.failure)
-            event.attributes = .childWorkflowExecutionFailedEventAttributes(a)
-        case .childWorkflowExecutionCanceledEventAttributes(var a)?:
-            a.details.payloads = try await decode(a.details.payloads)
-            event.attributes = .childWorkflowExecutionCanceledEventAttributes(a)
-        default: break
+    private func changeEach<Body>(
+        _ bodies: [Body],
+        _ change: (inout Body) async throws -> Void
+    ) async throws -> [Body] {
+        guard !codecs.isEmpty else { return bodies }
+        var bodies = bodies
+        for index in bodies.indices { try await change(&bodies[index]) }
+        return bodies
+    }
+
+    func change<Body>(_ body: inout Body, _ places: PayloadPlaces<Body>, _ change: Change) async throws {
+        guard !codecs.isEmpty else { return }
+        for place in places.payloads where !body[keyPath: place].isEmpty {
+            body[keyPath: place] = try await change(self, body[keyPath: place])
+        }
+        for place in places.fields where !body[keyPath: place].isEmpty {
+            body[keyPath: place] = try await self.change(body[keyPath: place], change)
+        }
+        for place in places.failures where body[keyPath: place] != APIFailure() {
+            body[keyPath: place] = try await self.change(body[keyPath: place], change)
         }
     }
 
-    // MARK: Commands
+    /// Changes what `body` wraps, if it is of the places' kind.
+    private func change<Body: Message>(
+        _ body: inout Google_Protobuf_Any,
+        _ places: PayloadPlaces<Body>,
+        _ change: Change
+    ) async throws {
+        guard body.isA(Body.self) else { return }
+        var message = try Body(unpackingAny: body)
+        try await self.change(&message, places, change)
+        body = try Google_Protobuf_Any(message: message)
+    }
 
-    private func encode(_ command: inout APICommand) async throws {
-        if command.userMetadata.hasSummary,
-            let summary = try await encode([command.userMetadata.summary]).first
-        {
-            command.userMetadata.summary = summary
+    /// What the markers of local activities and patches say of themselves is never encoded, as in Core.
+    private func change(
+        _ details: inout [String: APIPayloads],
+        of marker: String,
+        _ change: Change
+    ) async throws {
+        let key = marker == MarkerName.sideEffect ? "data" : "result"
+        guard let payloads = details[key]?.payloads else { return }
+        details[key]?.payloads = try await change(self, payloads)
+    }
+
+    func change(_ fields: [String: APIPayload], _ change: Change) async throws -> [String: APIPayload] {
+        guard !codecs.isEmpty else { return fields }
+        var changed: [String: APIPayload] = [:]
+        for (key, payload) in fields { changed[key] = try await change(self, [payload]).first }
+        return changed
+    }
+
+    func change(_ failure: APIFailure, _ change: Change) async throws -> APIFailure {
+        guard !codecs.isEmpty else { return failure }
+        var failure = failure
+        if failure.hasEncodedAttributes {
+            let changed = try await change(self, [failure.encodedAttributes]).first
+            failure.encodedAttributes = changed ?? failure.encodedAttributes
         }
-        switch command.attributes {
-        case .scheduleActivityTaskCommandAttributes(var a)?:
-            a.input.payloads = try await encode(a.input.payloads)
-            command.attributes = .scheduleActivityTaskCommandAttributes(a)
-        case .completeWorkflowExecutionCommandAttributes(var a)?:
-            a.result.payloads = try await encode(a.result.payloads)
-            command.attributes = .completeWorkflowExecutionCommandAttributes(a)
-        case .failWorkflowExecutionCommandAttributes(var a)?:
-            a.failure = try await encode(a.failure)
-            command.attributes = .failWorkflowExecutionCommandAttributes(a)
-        case .continueAsNewWorkflowExecutionCommandAttributes(var a)?:
-            a.input.payloads = try await encode(a.input.payloads)
-            a.memo.fields = try await encode(a.memo.fields)
-            command.attributes = .continueAsNewWorkflowExecutionCommandAttributes(a)
-        case .startChildWorkflowExecutionCommandAttributes(var a)?:
-            a.input.payloads = try await encode(a.input.payloads)
-            a.memo.fields = try await encode(a.memo.fields)
-            command.attributes = .startChildWorkflowExecutionCommandAttributes(a)
-        case .signalExternalWorkflowExecutionCommandAttributes(var a)?:
-            a.input.payloads = try await encode(a.input.payloads)
-            command.attributes = .signalExternalWorkflowExecutionCommandAttributes(a)
-        case .modifyWorkflowPropertiesCommandAttributes(var a)?:
-            a.upsertedMemo.fields = try await encode(a.upsertedMemo.fields)
-            command.attributes = .modifyWorkflowPropertiesCommandAttributes(a)
-        case .recordMarkerCommandAttributes(var a)?:
-            let key = a.markerName == MarkerName.sideEffect ? "data" : "result"
-            if let payloads = a.details[key] {
-                a.details[key]?.payloads = try await encode(payloads.payloads)
-            }
-            if a.hasFailure { a.failure = try await encode(a.failure) }
-            command.attributes = .recordMarkerCommandAttributes(a)
-        default: break
-        }
+        try await self.change(&failure, .details, change)
+        if failure.hasCause { failure.cause = try await self.change(failure.cause, change) }
+        return failure
     }
 }
