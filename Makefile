@@ -66,7 +66,7 @@ format: ## Rewrite the Swift code in the project's format.
 	scripts/lint --fix
 
 .PHONY: generate
-generate: test-tools ## Make Sources/TemporalAPI anew from Temporal's message descriptors.
+generate: ## Make Sources/TemporalAPI anew from Temporal's message descriptors.
 	scripts/generate-temporal-api
 
 .PHONY: clean

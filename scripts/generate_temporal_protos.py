@@ -4,9 +4,11 @@ The full API is four times as large as what a client and a worker need, and its 
 minutes to compile. This reads the message descriptors inside the `temporalio` wheel, keeps the calls named in
 CALLS with every message that they reach, leaves out the features in LEFT_OUT, and writes one file for each
 package. Package names, message names and field numbers stay what they are, so the wire format is the real one;
-an unknown field that a newer server sends is kept by the protobuf runtime.
+an unknown field that a newer server sends is skipped by the protobuf runtime.
 
-usage: generate_temporal_protos.py OUTPUT_FOLDER
+It also writes which answer belongs to which request, as Swift: ServiceRequests.swift.
+
+usage: generate_temporal_protos.py PROTO_FOLDER SWIFT_FOLDER
 """
 
 import importlib
@@ -35,6 +37,8 @@ CALLS = {
         LockTimeSkipping UnlockTimeSkipping Sleep SleepUntil UnlockTimeSkippingWithSleep GetCurrentTime
     """,
 }
+
+WITHOUT_NAMESPACE = {"GetSystemInfo"}
 
 # Messages that travel inside google.protobuf.Any, so no field names them.
 INSIDE_ANY = [
@@ -199,7 +203,37 @@ class Printer:
         return SCALARS.get(field.type) or field.type_name.lstrip(".")
 
 
-def main(output):
+def requests(services):
+    """Swift that ties the requests of the frontend that are made in a namespace to their paths and answers."""
+    name = "temporal.api.workflowservice.v1.WorkflowService"
+    methods = {method.name: method for method in services[name].method}
+    lines = [
+        "// Made by scripts/generate-temporal-api. Do not edit.",
+        "public import SwiftProtobuf",
+        "",
+        "/// A request of WorkflowService, with the type of its answer.",
+        "public protocol ServiceRequest: Message, Sendable {",
+        "    associatedtype Answer: Message & Sendable",
+        "    /// The HTTP/2 path of the call.",
+        "    static var path: String { get }",
+        "    var namespace: String { get set }",
+        "}",
+    ]
+    for method in sorted(CALLS[name].split()):
+        request, answer = (kind.split(".")[-1] for kind in (methods[method].input_type, methods[method].output_type))
+        if method in WITHOUT_NAMESPACE:
+            continue
+        lines += [
+            "",
+            f"extension API{request}: ServiceRequest {{",
+            f"    public typealias Answer = API{answer}",
+            f'    public static var path: String {{ "/{name}/{method}" }}',
+            "}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main(output, swift):
     files = read_files()
     pruner = Pruner(files)
     services = {f"{file.package}.{service.name}": service for file in files for service in file.service}
@@ -239,9 +273,10 @@ def main(output):
             + "".join(f'import "{name}";\n' for name in sorted(imports))
             + f"\n{body}\n"
         )
+    (pathlib.Path(swift) / "ServiceRequests.swift").write_text(requests(services))
     kept = [name for name in pruner.kept if name in pruner.messages and name.startswith(".temporal")]
     print(f"kept {len(kept)} of {len(pruner.messages)} messages in {len(bodies)} packages")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

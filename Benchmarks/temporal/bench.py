@@ -3,7 +3,7 @@
 Both kinds work for the same in-memory development server, in interleaved rounds; this program starts the workflows
 and reads the workers' CPU time and memory from /proc.
 
-Usage: bench.py SWIFT_WORKER TEMPORAL [throughput|memory|cache|replay ...]
+Usage: bench.py SWIFT_WORKER TEMPORAL [throughput|backlog|memory|cache|replay ...]
 """
 import asyncio
 import os
@@ -121,6 +121,29 @@ class Bench:
             print(f"{kind}: {statistics.median(v[0] for v in values):.1f} workflows/s, "
                   f"{statistics.median(v[1] for v in values):.2f} ms of worker CPU each")
 
+    async def backlog(self, count: int = 800, rounds: int = 3) -> None:
+        """How fast workflows that wait already are done: nobody starts or awaits any meanwhile, so that the worker and
+        the server have the machine for themselves."""
+        figures: dict[str, list[float]] = {"swift": [], "python": []}
+        for _ in range(rounds):
+            for kind in figures:
+                process, queue = await self.worker(kind)
+                await self.many("Single", 50, queue, wait=True)
+                process.send_signal(signal.SIGSTOP)
+                await self.many("Single", count, queue, wait=False)
+                running = f"TaskQueue = '{queue}' AND ExecutionStatus = 'Running'"
+                while (await self.client.count_workflows(running)).count < count:
+                    await asyncio.sleep(0.1)
+                start = time.monotonic()
+                process.send_signal(signal.SIGCONT)
+                while (await self.client.count_workflows(running)).count > 0:
+                    await asyncio.sleep(0.1)
+                figures[kind].append(count / (time.monotonic() - start))
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+        for kind, values in figures.items():
+            print(f"{kind}: {statistics.median(values):.1f} workflows/s from a backlog of {count}")
+
     async def memory(self, count: int = 5000, kinds: tuple[str, ...] = ("swift", "python")) -> None:
         for kind in kinds:
             process, queue = await self.worker(kind)
@@ -184,7 +207,7 @@ async def main() -> None:
             except Exception:
                 await asyncio.sleep(0.1)
         bench = Bench(swift, address, client)
-        for name in names or ["throughput", "memory", "replay"]:
+        for name in names or ["throughput", "backlog", "memory", "replay"]:
             await getattr(bench, name)()
     finally:
         server.terminate()

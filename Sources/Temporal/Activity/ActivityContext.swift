@@ -22,7 +22,8 @@ public struct ActivityContext: Sendable {
 
     public let info: ActivityInfo
     /// Says which activity it speaks of.
-    public let logger: Logger
+    public var logger: Logger { workerLogger.activity(info) }
+    let workerLogger: Logger
     let state: ActivityState
 
     /// Why the activity's task was cancelled; nil while it isn't.
@@ -102,22 +103,14 @@ public struct ActivityInfo: Sendable {
         taskToken = task.taskToken
     }
 
-    init(
-        _ request: WorkflowMachine.LocalActivityRequest,
-        attempt: Int,
-        workflowID: String,
-        runID: String,
-        workflowType: String,
-        namespace: String,
-        taskQueue: String
-    ) {
+    init(_ request: WorkflowMachine.LocalActivityRequest, attempt: Int, of run: WorkflowRun) {
         activityID = request.activityID
         activityType = request.type
-        self.workflowID = workflowID
-        self.runID = runID
-        self.workflowType = workflowType
-        self.namespace = namespace
-        self.taskQueue = taskQueue
+        workflowID = run.workflowID
+        runID = run.runID
+        workflowType = run.registration.name
+        namespace = run.environment.namespace
+        taskQueue = run.environment.taskQueue
         self.attempt = attempt
         scheduled = request.originalSchedule
         started = Date()

@@ -15,7 +15,7 @@ extension ActivityRegistration {
         while true {
             let info = ActivityInfo(task, namespace: environment.namespace, taskQueue: environment.taskQueue)
             let state = ActivityState(converter: converter, heartbeater: nil)
-            let context = ActivityContext(info: info, logger: environment.logger, state: state)
+            let context = ActivityContext(info: info, workerLogger: environment.logger, state: state)
             let input = task.input.payloads
             let result = await state.run { try await body(context, input, converter.payloads) }
             switch result {

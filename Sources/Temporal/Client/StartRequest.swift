@@ -60,11 +60,11 @@ extension TemporalClient {
 
     func startRequest(
         _ name: String,
-        _ input: [APIPayload],
+        _ arguments: [any Encodable & Sendable],
         _ options: StartWorkflowOptions
     ) async throws -> APIStartWorkflowExecutionRequest {
         var request = APIStartWorkflowExecutionRequest()
-        try await fill(&request, name, input, options)
+        try await fill(&request, name, converter.payloads.encode(all: arguments), options)
         request.namespace = namespace
         request.identity = connection.identity
         request.requestID = options.requestID ?? UUID().uuidString

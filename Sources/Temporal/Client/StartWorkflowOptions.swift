@@ -74,11 +74,11 @@ public struct StartWorkflowOptions: Sendable {
     func userMetadata(by converter: DataConverter) async throws -> APIUserMetadata? {
         guard summary != nil || details != nil else { return nil }
         var metadata = APIUserMetadata()
-        if let summary, let payload = try await converter.encode([converter.payloads.encode(summary)]).first {
-            metadata.summary = payload
+        if let summary {
+            metadata.summary = try await converter.encode(one: converter.payloads.encode(summary))
         }
-        if let details, let payload = try await converter.encode([converter.payloads.encode(details)]).first {
-            metadata.details = payload
+        if let details {
+            metadata.details = try await converter.encode(one: converter.payloads.encode(details))
         }
         return metadata
     }

@@ -38,12 +38,7 @@ public struct TemporalClient: Sendable {
         input: Workflow.Input,
         options: StartWorkflowOptions
     ) async throws -> WorkflowHandle<Workflow.Output> {
-        try await start(
-            Workflow.name,
-            converter.payloads.encode(argument: input),
-            options,
-            output: Workflow.Output.self
-        )
+        try await start(Workflow.name, arguments: [input], options: options, output: Workflow.Output.self)
     }
 
     /// Starts a workflow that takes no input.
@@ -63,7 +58,11 @@ public struct TemporalClient: Sendable {
         options: StartWorkflowOptions,
         output: Output.Type = Nothing.self
     ) async throws -> WorkflowHandle<Output> {
-        try await start(workflow, converter.payloads.encode(all: arguments), options, output: output)
+        let response: APIStartWorkflowExecutionResponse = try await traced("StartWorkflow", workflow) {
+            let request = try await startRequest(workflow, arguments, options)
+            return try await call(request, workflowID: options.id)
+        }
+        return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
     }
 
     /// Starts a workflow and waits for its result.
@@ -73,19 +72,6 @@ public struct TemporalClient: Sendable {
         options: StartWorkflowOptions
     ) async throws -> Workflow.Output {
         try await start(workflow, input: input, options: options).result()
-    }
-
-    private func start<Output>(
-        _ name: String,
-        _ input: [APIPayload],
-        _ options: StartWorkflowOptions,
-        output: Output.Type
-    ) async throws -> WorkflowHandle<Output> {
-        let response: APIStartWorkflowExecutionResponse = try await traced("StartWorkflow", name) {
-            let request = try await startRequest(name, input, options)
-            return try await call(request, workflowID: options.id)
-        }
-        return WorkflowHandle(client: self, workflowID: options.id, firstRunID: response.runID)
     }
 
     // MARK: Signal and start
@@ -101,10 +87,11 @@ public struct TemporalClient: Sendable {
     ) async throws -> WorkflowHandle<Workflow.Output> {
         try await signalWithStart(
             Workflow.name,
-            converter.payloads.encode(argument: input),
-            options,
-            signal.name,
-            converter.payloads.encode(argument: signalInput)
+            arguments: [input],
+            options: options,
+            signal: signal.name,
+            signalArguments: [signalInput],
+            output: Workflow.Output.self
         )
     }
 
@@ -118,29 +105,13 @@ public struct TemporalClient: Sendable {
         signalArguments: [any Encodable & Sendable] = [],
         output: Output.Type = Nothing.self
     ) async throws -> WorkflowHandle<Output> {
-        try await signalWithStart(
-            workflow,
-            converter.payloads.encode(all: arguments),
-            options,
-            signal,
-            converter.payloads.encode(all: signalArguments)
-        )
-    }
-
-    private func signalWithStart<Output>(
-        _ name: String,
-        _ input: [APIPayload],
-        _ options: StartWorkflowOptions,
-        _ signal: String,
-        _ signalInput: [APIPayload]
-    ) async throws -> WorkflowHandle<Output> {
-        let signalInput = try await converter.encode(signalInput)
+        let signalInput = try await converter.encode(converter.payloads.encode(all: signalArguments))
         let response: APISignalWithStartWorkflowExecutionResponse = try await traced(
             "SignalWithStartWorkflow",
-            name
+            workflow
         ) {
             var request = APISignalWithStartWorkflowExecutionRequest()
-            try await fill(&request, name, input, options)
+            try await fill(&request, workflow, converter.payloads.encode(all: arguments), options)
             request.identity = connection.identity
             request.requestID = options.requestID ?? UUID().uuidString
             request.workflowIDConflictPolicy = options.conflictPolicy

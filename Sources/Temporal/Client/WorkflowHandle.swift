@@ -35,46 +35,31 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
         var runID = runID ?? firstRunID ?? ""
         while true {
             let event = try await closeEvent(of: runID)
+            if let next = event.nextRunID {
+                runID = next
+                continue
+            }
             switch event.attributes {
             case .workflowExecutionCompletedEventAttributes(let end):
-                guard end.newExecutionRunID.isEmpty else {
-                    runID = end.newExecutionRunID
-                    continue
-                }
                 let result = try await client.converter.decode(end.result.payloads)
                 return try client.converter.payloads.decode(argument: result)
             case .workflowExecutionFailedEventAttributes(let end):
-                guard end.newExecutionRunID.isEmpty else {
-                    runID = end.newExecutionRunID
-                    continue
-                }
                 throw failed(runID, .failed, try await client.converter.error(of: end.failure))
-            case .workflowExecutionTimedOutEventAttributes(let end):
-                guard end.newExecutionRunID.isEmpty else {
-                    runID = end.newExecutionRunID
-                    continue
-                }
-                throw failed(
-                    runID,
-                    .timedOut,
-                    TimeoutFailure(message: "workflow timed out", kind: .startToClose)
-                )
+            case .workflowExecutionTimedOutEventAttributes:
+                let cause = TimeoutFailure(message: "workflow timed out", kind: .startToClose)
+                throw failed(runID, .timedOut, cause)
             case .workflowExecutionCanceledEventAttributes(let end):
-                let details = try await client.converter.decode(end.details.payloads)
+                let details = FailureDetails(try await client.converter.decode(end.details.payloads))
                 throw failed(
                     runID,
                     .canceled,
-                    CanceledFailure(message: "workflow canceled", details: FailureDetails(details))
+                    CanceledFailure(message: "workflow canceled", details: details)
                 )
             case .workflowExecutionTerminatedEventAttributes(let end):
                 throw failed(runID, .terminated, TerminatedFailure(message: end.reason))
-            case .workflowExecutionContinuedAsNewEventAttributes(let end):
-                runID = end.newExecutionRunID
             default:
-                throw RPCError(
-                    code: .internal,
-                    message: "workflow \(workflowID) ended with \(event.eventType)"
-                )
+                let message = "workflow \(workflowID) ended with \(event.eventType)"
+                throw RPCError(code: .internal, message: message)
             }
         }
     }
@@ -95,20 +80,16 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
     // MARK: Signal
 
     public func signal<Input>(_ signal: SignalDefinition<Input>, input: Input) async throws {
-        try await self.signal(signal.name, payloads: client.converter.payloads.encode(argument: input))
+        try await self.signal(signal.name, arguments: [input])
     }
 
     public func signal(_ signal: SignalDefinition<Nothing>) async throws {
-        try await self.signal(signal.name, payloads: [])
+        try await self.signal(signal.name)
     }
 
     /// Sends a signal by its name, with any number of arguments.
     public func signal(_ name: String, arguments: [any Encodable & Sendable] = []) async throws {
-        try await signal(name, payloads: client.converter.payloads.encode(all: arguments))
-    }
-
-    private func signal(_ name: String, payloads: [APIPayload]) async throws {
-        let input = try await client.converter.encode(payloads)
+        let input = try await client.converter.encode(client.converter.payloads.encode(all: arguments))
         let _: APISignalWorkflowExecutionResponse = try await client.traced("SignalWorkflow", name) {
             let request = APISignalWorkflowExecutionRequest.with {
                 $0.workflowExecution = execution
@@ -133,14 +114,14 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
         input: Input,
         rejects: QueryRejection = .never
     ) async throws -> Answer {
-        try await self.query(query.name, client.converter.payloads.encode(argument: input), rejects)
+        try await self.query(query.name, arguments: [input], as: Answer.self, rejects: rejects)
     }
 
     public func query<Answer>(
         _ query: QueryDefinition<Nothing, Answer>,
         rejects: QueryRejection = .never
     ) async throws -> Answer {
-        try await self.query(query.name, [], rejects)
+        try await self.query(query.name, as: Answer.self, rejects: rejects)
     }
 
     /// Asks by the query's name, with any number of arguments.
@@ -150,15 +131,7 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
         as type: Answer.Type,
         rejects: QueryRejection = .never
     ) async throws -> Answer {
-        try await query(name, client.converter.payloads.encode(all: arguments), rejects)
-    }
-
-    private func query<Answer: Decodable & Sendable>(
-        _ name: String,
-        _ payloads: [APIPayload],
-        _ rejects: QueryRejection
-    ) async throws -> Answer {
-        let input = try await client.converter.encode(payloads)
+        let input = try await client.converter.encode(client.converter.payloads.encode(all: arguments))
         do {
             let response: APIQueryWorkflowResponse = try await client.traced("QueryWorkflow", name) {
                 let request = APIQueryWorkflowRequest.with {
@@ -272,5 +245,20 @@ public struct WorkflowHandle<Output: Decodable & Sendable>: Sendable {
                 }
             }
         }
+    }
+}
+
+extension APIHistoryEvent {
+    /// The run that goes on after the one that this event ended, if any does.
+    fileprivate var nextRunID: String? {
+        let id: String =
+            switch attributes {
+            case .workflowExecutionCompletedEventAttributes(let a): a.newExecutionRunID
+            case .workflowExecutionFailedEventAttributes(let a): a.newExecutionRunID
+            case .workflowExecutionTimedOutEventAttributes(let a): a.newExecutionRunID
+            case .workflowExecutionContinuedAsNewEventAttributes(let a): a.newExecutionRunID
+            default: ""
+            }
+        return id.isEmpty ? nil : id
     }
 }

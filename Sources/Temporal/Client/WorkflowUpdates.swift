@@ -34,9 +34,15 @@ extension WorkflowHandle {
         id: String? = nil,
         timeout: Duration = .seconds(60)
     ) async throws -> Answer {
-        let payloads = try client.converter.payloads.encode(all: arguments)
-        let handle: UpdateHandle<Answer> = try await start(name, payloads, id, .completed, timeout)
-        return try await handle.result()
+        try await startUpdate(
+            name,
+            arguments: arguments,
+            as: type,
+            id: id,
+            waitFor: .completed,
+            timeout: timeout
+        )
+        .result()
     }
 
     /// Sends an update and returns when the workflow has accepted it (or has answered it already).
@@ -49,7 +55,14 @@ extension WorkflowHandle {
         waitFor stage: UpdateStage = .accepted,
         timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
-        try await start(update.name, client.converter.payloads.encode(argument: input), id, stage, timeout)
+        try await startUpdate(
+            update.name,
+            arguments: [input],
+            as: Answer.self,
+            id: id,
+            waitFor: stage,
+            timeout: timeout
+        )
     }
 
     /// Sends an update by its name, with any number of arguments, and returns when the workflow has accepted it.
@@ -61,28 +74,10 @@ extension WorkflowHandle {
         waitFor stage: UpdateStage = .accepted,
         timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
-        try await start(name, client.converter.payloads.encode(all: arguments), id, stage, timeout)
-    }
-
-    /// A handle of an update that was sent before.
-    public func updateHandle<Answer: Decodable & Sendable>(
-        id: String,
-        as type: Answer.Type = Nothing.self
-    ) -> UpdateHandle<Answer> {
-        UpdateHandle(client: client, workflowID: workflowID, runID: runID, id: id, outcome: nil)
-    }
-
-    private func start<Answer>(
-        _ name: String,
-        _ payloads: [APIPayload],
-        _ id: String?,
-        _ stage: UpdateStage,
-        _ timeout: Duration
-    ) async throws -> UpdateHandle<Answer> {
         try await client.traced("StartWorkflowUpdate", name) {
             var request = try await client.updateRequest(
                 name,
-                payloads,
+                arguments,
                 workflowID: workflowID,
                 id: id,
                 stage: stage
@@ -95,6 +90,14 @@ extension WorkflowHandle {
             }
             return client.handle(of: sent, response)
         }
+    }
+
+    /// A handle of an update that was sent before.
+    public func updateHandle<Answer: Decodable & Sendable>(
+        id: String,
+        as type: Answer.Type = Nothing.self
+    ) -> UpdateHandle<Answer> {
+        UpdateHandle(client: client, workflowID: workflowID, runID: runID, id: id, outcome: nil)
     }
 }
 
@@ -183,13 +186,14 @@ extension TemporalClient {
     ) async throws -> UpdateHandle<Answer> {
         try await updateWithStart(
             Workflow.name,
-            converter.payloads.encode(argument: input),
-            options,
-            update.name,
-            converter.payloads.encode(argument: updateInput),
-            updateID,
-            stage,
-            timeout
+            arguments: [input],
+            options: options,
+            update: update.name,
+            updateArguments: [updateInput],
+            as: Answer.self,
+            updateID: updateID,
+            waitFor: stage,
+            timeout: timeout
         )
     }
 
@@ -205,44 +209,22 @@ extension TemporalClient {
         waitFor stage: UpdateStage = .accepted,
         timeout: Duration = .seconds(60)
     ) async throws -> UpdateHandle<Answer> {
-        try await updateWithStart(
-            workflow,
-            converter.payloads.encode(all: arguments),
-            options,
-            update,
-            converter.payloads.encode(all: updateArguments),
-            updateID,
-            stage,
-            timeout
-        )
-    }
-
-    private func updateWithStart<Answer>(
-        _ workflow: String,
-        _ input: [APIPayload],
-        _ options: StartWorkflowOptions,
-        _ name: String,
-        _ payloads: [APIPayload],
-        _ id: String?,
-        _ stage: UpdateStage,
-        _ timeout: Duration
-    ) async throws -> UpdateHandle<Answer> {
         var options = options
         options.idConflictPolicy = options.idConflictPolicy ?? .useExisting
         let startOptions = options
         return try await traced("UpdateWithStartWorkflow", workflow) {
-            let start = try await startRequest(workflow, input, startOptions)
-            let update = try await updateRequest(
-                name,
-                payloads,
+            let start = try await startRequest(workflow, arguments, startOptions)
+            let sent = try await updateRequest(
+                update,
+                updateArguments,
                 workflowID: startOptions.id,
-                id: id,
+                id: updateID,
                 stage: stage
             )
             let request = APIExecuteMultiOperationRequest.with {
-                $0.operations = [.with { $0.startWorkflow = start }, .with { $0.updateWorkflow = update }]
+                $0.operations = [.with { $0.startWorkflow = start }, .with { $0.updateWorkflow = sent }]
             }
-            let response = try await untilAccepted(update, within: timeout) { wait in
+            let response = try await untilAccepted(sent, within: timeout) { wait in
                 do {
                     let response = try await connection.call(request, timeout: wait, retry: .longPoll)
                     return response.responses.last?.updateWorkflow ?? APIUpdateWorkflowExecutionResponse()
@@ -250,7 +232,7 @@ extension TemporalClient {
                     throw clientError(Self.firstFailure(in: error), workflowID: startOptions.id)
                 }
             }
-            return handle(of: update, response)
+            return handle(of: sent, response)
         }
     }
 
@@ -297,12 +279,12 @@ extension TemporalClient {
 
     func updateRequest(
         _ name: String,
-        _ payloads: [APIPayload],
+        _ arguments: [any Encodable & Sendable],
         workflowID: String,
         id: String?,
         stage: UpdateStage
     ) async throws -> APIUpdateWorkflowExecutionRequest {
-        let input = try await converter.encode(payloads)
+        let input = try await converter.encode(converter.payloads.encode(all: arguments))
         return .with {
             $0.workflowExecution.workflowID = workflowID
             $0.waitPolicy.lifecycleStage =

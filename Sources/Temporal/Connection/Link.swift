@@ -54,7 +54,7 @@ final class Link: @unchecked Sendable {
         return try await withTaskCancellationHandler {
             // Unsafe, because a checked one costs an allocation for each call; `Call.finish` resumes it once.
             try await withUnsafeThrowingContinuation { continuation in
-                loop.execute {
+                onLoop {
                     let call = Call(
                         path: path,
                         request: request,
@@ -71,7 +71,7 @@ final class Link: @unchecked Sendable {
                 }
             }
         } onCancel: {
-            loop.execute {
+            onLoop {
                 cancellation.isCancelled = true
                 if let call = cancellation.call { self.cancel(call) }
             }
@@ -89,6 +89,10 @@ final class Link: @unchecked Sendable {
         }
         // The promise is only ever succeeded.
         try? await closed.futureResult.get()
+    }
+
+    private func onLoop(_ work: @escaping @Sendable () -> Void) {
+        if loop.inEventLoop { work() } else { loop.execute(work) }
     }
 
     private static let closedError = RPCError(

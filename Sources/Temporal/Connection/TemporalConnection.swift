@@ -13,6 +13,8 @@ import Synchronization
 public final class TemporalConnection: Sendable {
     public let configuration: Configuration
     package let logger: Logger
+    /// For tasks that do little else than call the server.
+    let executor: LoopExecutor
     private let link: Link
     private let metadata: Mutex<[(String, String)]>
 
@@ -24,7 +26,9 @@ public final class TemporalConnection: Sendable {
         let logger = logger ?? Logger(label: "temporal")
         self.configuration = configuration
         self.logger = logger
-        link = Link(configuration, logger: logger, loop: eventLoopGroup.next())
+        let loop = eventLoopGroup.next()
+        executor = LoopExecutor(loop)
+        link = Link(configuration, logger: logger, loop: loop)
         metadata = Mutex(Self.metadata(configuration, apiKey: configuration.apiKey))
         if configuration.apiKey != nil, configuration.effectiveTLS == nil {
             logger.warning("the API key is sent without TLS: whoever sees the traffic can use it")
@@ -55,6 +59,18 @@ public final class TemporalConnection: Sendable {
         await link.close()
     }
 
+    /// Makes a call in the connection's namespace.
+    ///
+    /// - Throws: ``RPCError``, or `CancellationError` when the task was cancelled.
+    package func call<Request: ServiceRequest>(
+        _ request: consuming Request,
+        timeout: Duration = .seconds(30),
+        retry: CallRetry = .standard
+    ) async throws -> Request.Answer {
+        request.namespace = namespace
+        return try await call(path: Request.path, request, timeout: timeout, retry: retry)
+    }
+
     /// Makes a unary call of a method of WorkflowService (or another service of the frontend).
     ///
     /// - Throws: ``RPCError``, or `CancellationError` when the task was cancelled.
@@ -66,7 +82,15 @@ public final class TemporalConnection: Sendable {
         service: String = "temporal.api.workflowservice.v1.WorkflowService",
         as: Response.Type = Response.self
     ) async throws -> Response {
-        let path = "/\(service)/\(method)"
+        try await call(path: "/\(service)/\(method)", request, timeout: timeout, retry: retry)
+    }
+
+    private func call<Request: Message & Sendable, Response: Message & Sendable>(
+        path: String,
+        _ request: Request,
+        timeout: Duration,
+        retry: CallRetry
+    ) async throws -> Response {
         let frame: MessageFrame = try request.serializedBytes()
         let deadline = NIODeadline.now() + TimeAmount(timeout)
         var failures = 0
@@ -83,9 +107,12 @@ public final class TemporalConnection: Sendable {
                     timeout: attempt
                 )
                 guard let frame = MessageFrame(received: answer) else {
-                    throw RPCError(code: .internal, message: "the answer to \(method) is not a gRPC message")
+                    throw RPCError(code: .internal, message: "the answer to \(path) is not a gRPC message")
                 }
-                return try Response(serializedBytes: frame)
+                guard frame.count > Self.longAnswerBytes else { return try Self.decode(frame) }
+                return try await withTaskExecutorPreference(globalConcurrentExecutor) {
+                    try await Self.decodeElsewhere(frame)
+                }
             } catch let error as RPCError {
                 if error.code == .cancelled, Task.isCancelled { throw CancellationError() }
                 failures += 1
@@ -105,12 +132,29 @@ public final class TemporalConnection: Sendable {
                 guard .now() + TimeAmount(delay) < deadline else { throw error.summarized(failures, timeout) }
                 logger.debug(
                     "call failed, will be made again",
-                    metadata: ["method": "\(method)", "error": "\(error)", "attempt": "\(failures)"]
+                    metadata: ["method": "\(path)", "error": "\(error)", "attempt": "\(failures)"]
                 )
                 last = error
                 try await Task.sleep(for: delay)
             }
         }
+    }
+
+    /// Answers longer than this are not decoded on the event loop, which other calls need.
+    private static let longAnswerBytes = 256 << 10
+
+    private static func decode<Response: Message>(_ frame: MessageFrame) throws -> Response {
+        var options = BinaryDecodingOptions()
+        // Nothing is sent back as it came.
+        options.discardUnknownFields = true
+        return try Response(serializedBytes: frame, options: options)
+    }
+
+    @concurrent
+    private static func decodeElsewhere<Response: Message & Sendable>(
+        _ frame: MessageFrame
+    ) async throws -> Response {
+        try decode(frame)
     }
 
     private static func metadata(_ configuration: Configuration, apiKey: String?) -> [(String, String)] {

@@ -63,7 +63,9 @@ public struct FailureConverter: Sendable {
             stackTrace = attributes.stack_trace
         }
         let cause = failure.hasCause ? error(of: failure.cause, by: converter) : nil
-        return error(failure.failureInfo, message, stackTrace, cause)
+        var error = error(failure.failureInfo, message, cause)
+        error.stackTrace = stackTrace
+        return error
     }
 
     /// The names are those of the other SDKs.
@@ -133,7 +135,6 @@ public struct FailureConverter: Sendable {
     private func error(
         _ info: APIFailure.OneOf_FailureInfo?,
         _ message: String,
-        _ stackTrace: String,
         _ cause: (any TemporalFailure)?
     ) -> any TemporalFailure {
         switch info {
@@ -147,31 +148,20 @@ public struct FailureConverter: Sendable {
                 cause: cause
             )
             error.details = FailureDetails(info.details.payloads)
-            error.stackTrace = stackTrace
             return error
         case .canceledFailureInfo(let info):
-            var error = CanceledFailure(
-                message: message,
-                details: FailureDetails(info.details.payloads),
-                cause: cause
-            )
-            error.stackTrace = stackTrace
-            return error
+            let details = FailureDetails(info.details.payloads)
+            return CanceledFailure(message: message, details: details, cause: cause)
         case .timeoutFailureInfo(let info):
-            var error = TimeoutFailure(
+            return TimeoutFailure(
                 message: message,
                 kind: .init(rawValue: info.timeoutType.rawValue) ?? .unspecified,
                 lastHeartbeatDetails: FailureDetails(info.lastHeartbeatDetails.payloads),
                 cause: cause
             )
-            error.stackTrace = stackTrace
-            return error
-        case .terminatedFailureInfo:
-            var error = TerminatedFailure(message: message, cause: cause)
-            error.stackTrace = stackTrace
-            return error
+        case .terminatedFailureInfo: return TerminatedFailure(message: message, cause: cause)
         case .activityFailureInfo(let info):
-            var error = ActivityFailure(
+            return ActivityFailure(
                 message: message,
                 activityType: info.activityType.name,
                 activityID: info.activityID,
@@ -181,10 +171,8 @@ public struct FailureConverter: Sendable {
                 retryState: RetryState(rawValue: info.retryState.rawValue) ?? .unspecified,
                 cause: cause
             )
-            error.stackTrace = stackTrace
-            return error
         case .childWorkflowExecutionFailureInfo(let info):
-            var error = ChildWorkflowFailure(
+            return ChildWorkflowFailure(
                 message: message,
                 namespace: info.namespace,
                 workflowID: info.workflowExecution.workflowID,
@@ -195,16 +183,9 @@ public struct FailureConverter: Sendable {
                 retryState: RetryState(rawValue: info.retryState.rawValue) ?? .unspecified,
                 cause: cause
             )
-            error.stackTrace = stackTrace
-            return error
         case .serverFailureInfo(let info):
-            var error = ServerFailure(message: message, isNonRetryable: info.nonRetryable, cause: cause)
-            error.stackTrace = stackTrace
-            return error
-        case .resetWorkflowFailureInfo, nil:
-            var error = ServerFailure(message: message, cause: cause)
-            error.stackTrace = stackTrace
-            return error
+            return ServerFailure(message: message, isNonRetryable: info.nonRetryable, cause: cause)
+        case .resetWorkflowFailureInfo, nil: return ServerFailure(message: message, cause: cause)
         }
     }
 }

@@ -6,7 +6,7 @@ public protocol TemporalFailure: Error, CustomStringConvertible {
     /// What made this happen, down to the root.
     var cause: (any TemporalFailure)? { get }
     /// Where it happened, in the words of the language in which it did; may be empty.
-    var stackTrace: String { get }
+    var stackTrace: String { get set }
 }
 
 extension TemporalFailure {
@@ -84,6 +84,16 @@ public struct ApplicationFailure: TemporalFailure {
         self.category = category
         self.cause = cause.map { FailureConverter.failure(from: $0) }
         stackTrace = "at \(function) (\(file):\(line))"
+    }
+}
+
+extension ApplicationFailure {
+    /// The failure to find a name among those that are `known`.
+    static func unknown(_ kind: String, _ name: String, _ known: some Sequence<String>) -> Self {
+        Self(
+            "this worker has no \(kind) \"\(name)\"; it has: \(known.sorted().joined(separator: ", "))",
+            type: "NotFoundError"
+        )
     }
 }
 

@@ -52,9 +52,9 @@ public struct PayloadConverter: Sendable {
         try ProtobufValue(message).payload(by: self)
     }
 
-    /// Several values, for callees that take several arguments.
+    /// Several values, for callees that take several arguments; ``Nothing`` is none.
     public func encode(all values: [any Encodable & Sendable]) throws -> [APIPayload] {
-        try values.map { try encode($0) }
+        try values.filter { !($0 is Nothing) }.map { try encode($0) }
     }
 
     /// The one value of a call in its payloads: none for ``Nothing``.
@@ -103,6 +103,7 @@ public struct PayloadConverter: Sendable {
     }
 
     func decode<Value: Decodable>(any payload: APIPayload, as type: Value.Type) throws -> Value {
+        if type == Int.self, let value = payload.integer as? Value { return value }
         if let type = type as? any PayloadRepresentable.Type,
             let value = try type.init(payload: payload, by: self) as? Value
         {
@@ -142,6 +143,13 @@ extension APIPayload {
         self.init()
         metadata = ["encoding": Data(encoding.utf8)]
         self.data = data
+    }
+
+    /// The integer of a payload that holds one as this library writes it: the commonest value, read without a decoder.
+    fileprivate var integer: Int? {
+        guard encoding == PayloadConverter.Encoding.json else { return nil }
+        let text = String(decoding: data, as: UTF8.self)
+        return Int(text).flatMap { String($0) == text ? $0 : nil }
     }
 
     private static let jsonMetadata = ["encoding": Data(PayloadConverter.Encoding.json.utf8)]

@@ -7,30 +7,15 @@ import Tracing
 
 /// Runs activities that the server hands out, and tells it how they end.
 final class ActivityTaskHandler: Sendable {
-    private let connection: TemporalConnection
+    private let setup: WorkerSetup
     private let activities: [String: ActivityRegistration]
-    private let options: WorkerOptions
-    private let environment: WorkflowEnvironment
-    private let identity: String
-    private let metrics: WorkerMetrics
     private let logger: Logger
     private let running = Mutex<[ObjectIdentifier: ActivityState]>([:])
 
-    init(
-        connection: TemporalConnection,
-        activities: [String: ActivityRegistration],
-        options: WorkerOptions,
-        environment: WorkflowEnvironment,
-        identity: String,
-        metrics: WorkerMetrics
-    ) {
-        self.connection = connection
+    init(_ setup: WorkerSetup, activities: [String: ActivityRegistration]) {
+        self.setup = setup
         self.activities = activities
-        self.options = options
-        self.environment = environment
-        self.identity = identity
-        self.metrics = metrics
-        logger = environment.logger
+        logger = setup.environment.logger
     }
 
     func has(_ activity: String) -> Bool { activities[activity] != nil }
@@ -45,7 +30,7 @@ final class ActivityTaskHandler: Sendable {
         do {
             let outcome = try await run(task)
             try await report(outcome, of: task)
-            metrics.activity(task.activityType.name, took: .now - started, failed: outcome.isFailure)
+            setup.metrics.activity(task.activityType.name, took: .now - started, failed: outcome.isFailure)
         } catch let error as RPCError where error.code == .notFound {
             logger.debug("the result of an activity is no longer wanted", metadata: describe(task))
         } catch {
@@ -66,23 +51,23 @@ final class ActivityTaskHandler: Sendable {
     }
 
     private func run(_ task: APIPollActivityTaskQueueResponse) async throws -> Outcome {
-        let converter = environment.converter
+        let converter = setup.environment.converter
         guard let activity = activities[task.activityType.name] else {
-            let known = activities.keys.sorted().joined(separator: ", ")
-            let error = ApplicationFailure(
-                "this worker has no activity \"\(task.activityType.name)\"; it has: \(known)",
-                type: "NotFoundError"
-            )
+            let error = ApplicationFailure.unknown("activity", task.activityType.name, activities.keys)
             return .failed(try await converter.failure(of: error), lastHeartbeat: nil)
         }
         var task = task
         task.input.payloads = try await converter.decode(task.input.payloads)
         task.heartbeatDetails.payloads = try await converter.decode(task.heartbeatDetails.payloads)
-        let info = ActivityInfo(task, namespace: environment.namespace, taskQueue: environment.taskQueue)
+        let info = ActivityInfo(
+            task,
+            namespace: setup.environment.namespace,
+            taskQueue: setup.environment.taskQueue
+        )
         let state = makeState(task, info)
         running.withLock { $0[ObjectIdentifier(state)] = state }
         defer { running.withLock { $0[ObjectIdentifier(state)] = nil } }
-        let context = ActivityContext(info: info, logger: logger.activity(info), state: state)
+        let context = ActivityContext(info: info, workerLogger: logger, state: state)
         let input = task.input.payloads
         let result = await withSpan(
             "RunActivity:\(info.activityType)",
@@ -104,8 +89,8 @@ final class ActivityTaskHandler: Sendable {
     private func makeState(_ task: APIPollActivityTaskQueueResponse, _ info: ActivityInfo) -> ActivityState {
         let interval = Heartbeater.interval(
             timeout: info.heartbeatTimeout,
-            default: options.defaultHeartbeatThrottleInterval,
-            maximum: options.maxHeartbeatThrottleInterval
+            default: setup.options.defaultHeartbeatThrottleInterval,
+            maximum: setup.options.maxHeartbeatThrottleInterval
         )
         let token = task.taskToken
         let reference = Mutex<ActivityState?>(nil)
@@ -113,20 +98,20 @@ final class ActivityTaskHandler: Sendable {
             guard let self, let state = reference.withLock({ $0 }) else { return }
             await self.beat(token, details, state)
         }
-        let state = ActivityState(converter: environment.converter, heartbeater: heartbeater)
+        let state = ActivityState(converter: setup.environment.converter, heartbeater: heartbeater)
         reference.withLock { $0 = state }
         return state
     }
 
     private func beat(_ token: Data, _ details: [APIPayload], _ state: ActivityState) async {
         do {
-            let encoded = try await environment.converter.encode(details)
+            let encoded = try await setup.environment.converter.encode(details)
             let request = APIRecordActivityTaskHeartbeatRequest.with {
-                $0.identity = identity
+                $0.identity = setup.identity
                 $0.taskToken = token
                 if !encoded.isEmpty { $0.details = APIPayloads(encoded) }
             }
-            let response = try await connection.call(request)
+            let response = try await setup.connection.call(request)
             if response.cancelRequested { state.cancel(.requested) }
             if response.activityPaused { state.cancel(.paused) }
             if response.activityReset { state.cancel(.reset) }
@@ -143,7 +128,7 @@ final class ActivityTaskHandler: Sendable {
         lastHeartbeat: [APIPayload]?
     ) async throws -> Outcome {
         if error is CompletesLater { return .silent }
-        let converter = environment.converter
+        let converter = setup.environment.converter
         if error.isCancellation {
             switch context.cancellationReason {
             case .notFound: return .silent
@@ -194,8 +179,8 @@ final class ActivityTaskHandler: Sendable {
     ) async throws {
         var request = request
         request.taskToken = task.taskToken
-        request.identity = identity
-        _ = try await connection.call(request, timeout: .seconds(60))
+        request.identity = setup.identity
+        _ = try await setup.connection.call(request, timeout: .seconds(60))
     }
 
     private func describe(_ task: APIPollActivityTaskQueueResponse) -> Logger.Metadata {
@@ -216,7 +201,7 @@ final class EagerActivities: Sendable {
     private static let maximum = 3
 
     init(
-        handler: ActivityTaskHandler,
+        _ handler: ActivityTaskHandler,
         slots: Slots,
         taskQueue: String,
         feed: @escaping @Sendable (APIPollActivityTaskQueueResponse) -> Void

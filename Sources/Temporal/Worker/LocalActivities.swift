@@ -151,27 +151,13 @@ final class LocalActivityRunner: Sendable {
         deadline: ContinuousClock.Instant?
     ) async -> Result<APIPayload, any Error> {
         guard let activity = activities[request.type] else {
-            let known = activities.keys.sorted().joined(separator: ", ")
-            return .failure(
-                ApplicationFailure(
-                    "this worker has no activity \"\(request.type)\"; it has: \(known)",
-                    type: "NotFoundError"
-                )
-            )
+            return .failure(ApplicationFailure.unknown("activity", request.type, activities.keys))
         }
         do { try await slots.acquire() } catch { return .failure(error) }
         defer { slots.release() }
         let state = ActivityState(converter: environment.converter, heartbeater: nil)
-        let info = ActivityInfo(
-            request,
-            attempt: attempt,
-            workflowID: run.workflowID,
-            runID: run.runID,
-            workflowType: run.registration.name,
-            namespace: environment.namespace,
-            taskQueue: environment.taskQueue
-        )
-        let context = ActivityContext(info: info, logger: environment.logger.activity(info), state: state)
+        let info = ActivityInfo(request, attempt: attempt, of: run)
+        let context = ActivityContext(info: info, workerLogger: environment.logger, state: state)
         let limit = min(
             request.options.startToClose,
             deadline.map { ContinuousClock.now.duration(to: $0) } ?? .seconds(1 << 40)

@@ -23,16 +23,21 @@ final class RunCache: Sendable {
     ///
     /// Each call must be followed by ``giveBack(_:id:)``, also when there is no such run yet.
     func lend(_ id: String) async -> WorkflowRun? {
-        await withCheckedContinuation { continuation in
-            let answer: WorkflowRun?? = state.withLock { state in
-                if state.lent[id] != nil {
-                    state.lent[id]?.append(continuation)
-                    return nil
-                }
-                state.lent[id] = []
-                return .some(state.idle.removeValue(forKey: id)?.run)
+        if let answer = lend(id, waiter: nil) { return answer }
+        return await withCheckedContinuation { continuation in
+            if let answer = lend(id, waiter: continuation) { continuation.resume(returning: answer) }
+        }
+    }
+
+    /// Returns nil when the run is lent out.
+    private func lend(_ id: String, waiter: CheckedContinuation<WorkflowRun?, Never>?) -> WorkflowRun?? {
+        state.withLock { state in
+            if state.lent[id] != nil {
+                if let waiter { state.lent[id]?.append(waiter) }
+                return nil
             }
-            if let answer { continuation.resume(returning: answer) }
+            state.lent[id] = []
+            return .some(state.idle.removeValue(forKey: id)?.run)
         }
     }
 

@@ -23,6 +23,7 @@ package final class Slots: Sendable {
     ///
     /// - Throws: `CancellationError` when the task was cancelled while it waited.
     package func acquire() async throws {
+        if tryAcquire() { return }
         let id = state.withLock { state in
             state.lastID += 1
             return state.lastID

@@ -19,15 +19,9 @@ import TemporalAPI
 /// ``WorkerOptions/workerStopTimeout``; cancelling the task of ``run()`` cancels them at once. A process may have several
 /// workers, such as one for a shared task queue and one for its own.
 public final class Worker: Service, Sendable {
-    public let taskQueue: String
-    private let connection: TemporalConnection
-    private let options: WorkerOptions
-    private let identity: String
-    private let stickyQueue: String
-    private let logger: Logger
+    private let setup: WorkerSetup
     private let workflows: WorkflowTaskHandler?
     private let activities: ActivityTaskHandler?
-    private let metrics: WorkerMetrics
     private let workflowSlots: Slots
     private let activitySlots: Slots
     private let tasks: AsyncStream<Polled>
@@ -58,70 +52,61 @@ public final class Worker: Service, Sendable {
         converter: DataConverter = DataConverter(),
         logger: Logger? = nil
     ) {
-        self.connection = connection
-        self.taskQueue = taskQueue
-        self.options = options
+        let identity = options.identity ?? connection.identity
         var logger = logger ?? Logger(label: "temporal.worker")
         logger[metadataKey: "task_queue"] = "\(taskQueue)"
-        self.logger = logger
-        let identity = options.identity ?? connection.identity
-        self.identity = identity
-        stickyQueue = "\(identity)-\(UUID().uuidString.lowercased())"
-        let metrics = WorkerMetrics(namespace: connection.namespace, taskQueue: taskQueue)
-        self.metrics = metrics
+        let setup = WorkerSetup(
+            connection: connection,
+            options: options,
+            environment: WorkflowEnvironment(
+                namespace: connection.namespace,
+                taskQueue: taskQueue,
+                converter: converter,
+                logger: logger,
+                logsDuringReplay: options.enableLoggingInReplay,
+                failsWorkflow: options.failsWorkflow
+            ),
+            identity: identity,
+            stickyQueue: "\(identity)-\(UUID().uuidString.lowercased())",
+            metrics: WorkerMetrics(namespace: connection.namespace, taskQueue: taskQueue)
+        )
+        self.setup = setup
         workflowSlots = Slots(options.maxConcurrentWorkflowTaskExecutionSize)
-        let activitySlots = Slots(options.maxConcurrentActivityExecutionSize)
-        self.activitySlots = activitySlots
+        activitySlots = Slots(options.maxConcurrentActivityExecutionSize)
         let (tasks, feed) = AsyncStream<Polled>.makeStream()
         self.tasks = tasks
         self.feed = feed
-        let environment = WorkflowEnvironment(
-            namespace: connection.namespace,
-            taskQueue: taskQueue,
-            converter: converter,
-            logger: logger,
-            logsDuringReplay: options.enableLoggingInReplay,
-            failsWorkflow: options.failsWorkflow
-        )
         let byName = Dictionary(activities.map { ($0.name, $0) }) { $1 }
-        let activityHandler = ActivityTaskHandler(
-            connection: connection,
-            activities: byName,
-            options: options,
-            environment: environment,
-            identity: identity,
-            metrics: metrics
-        )
-        self.activities = activities.isEmpty ? nil : activityHandler
-        let registrations = workflows.map { WorkflowRegistration($0) }
+        let handler = ActivityTaskHandler(setup, activities: byName)
+        self.activities = activities.isEmpty ? nil : handler
         // Eager activities do not wait in the task queue, where their rate is limited.
-        let isLimited =
-            options.workerActivitiesPerSecond != nil || options.taskQueueActivitiesPerSecond != nil
-        let eager =
-            options.disableEagerActivities || activities.isEmpty || isLimited
-            ? nil
-            : EagerActivities(handler: activityHandler, slots: activitySlots, taskQueue: taskQueue) {
-                feed.yield(.activity($0))
-            }
+        let isEager =
+            !options.disableEagerActivities && !activities.isEmpty
+            && options.workerActivitiesPerSecond == nil && options.taskQueueActivitiesPerSecond == nil
+        let eager = EagerActivities(handler, slots: activitySlots, taskQueue: taskQueue) {
+            feed.yield(.activity($0))
+        }
+        let locals = LocalActivityRunner(
+            byName,
+            environment: setup.environment,
+            slots: Slots(options.maxConcurrentLocalActivityExecutionSize)
+        )
+        let registrations = workflows.map { WorkflowRegistration($0) }
         self.workflows =
             workflows.isEmpty
             ? nil
             : WorkflowTaskHandler(
-                connection: connection,
+                setup,
                 registrations: Dictionary(registrations.map { ($0.name, $0) }) { $1 },
-                options: options,
-                environment: environment,
-                stickyQueue: stickyQueue,
-                identity: identity,
-                locals: LocalActivityRunner(
-                    byName,
-                    environment: environment,
-                    slots: Slots(options.maxConcurrentLocalActivityExecutionSize)
-                ),
-                eager: eager,
-                metrics: metrics
+                locals: locals,
+                eager: isEager ? eager : nil
             )
     }
+
+    /// The queue whose tasks it takes.
+    public var taskQueue: String { setup.environment.taskQueue }
+
+    private var logger: Logger { setup.environment.logger }
 
     /// How many runs are in memory.
     public var cachedRuns: Int { workflows?.cachedRuns ?? 0 }
@@ -139,12 +124,21 @@ public final class Worker: Service, Sendable {
             "worker started",
             metadata: ["workflows": "\(workflows != nil)", "activities": "\(activities != nil)"]
         )
+        // Workflow code and activities run on other threads than the connection's; all between them does not.
+        await withTaskExecutorPreference(setup.connection.executor) { await work() }
+        await sayGoodbye()
+        workflows?.stop()
+        logger.info("worker stopped")
+    }
+
+    @concurrent
+    private func work() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 await self.poll()
                 self.feed.finish()
                 // Cancelled as soon as the last execution has ended.
-                try? await Task.sleep(for: self.options.workerStopTimeout)
+                try? await Task.sleep(for: self.setup.options.workerStopTimeout)
                 if !Task.isCancelled { self.activities?.cancelAll() }
             }
             await withDiscardingTaskGroup { executions in
@@ -152,9 +146,6 @@ public final class Worker: Service, Sendable {
             }
             group.cancelAll()
         }
-        await sayGoodbye()
-        workflows?.stop()
-        logger.info("worker stopped")
     }
 
     private func execute(_ task: Polled) async {
@@ -172,13 +163,13 @@ public final class Worker: Service, Sendable {
     private func sayGoodbye() async {
         guard let workflows, workflows.isSticky else { return }
         let request = APIShutdownWorkerRequest.with {
-            $0.stickyTaskQueue = stickyQueue
-            $0.identity = identity
+            $0.stickyTaskQueue = setup.stickyQueue
+            $0.identity = setup.identity
             $0.reason = "the worker stops"
         }
         // Also when this task was cancelled; short, and only to save others a wait.
         await Task {
-            let _: APIShutdownWorkerResponse? = try? await self.connection.call(
+            let _: APIShutdownWorkerResponse? = try? await self.setup.connection.call(
                 request,
                 timeout: .seconds(2),
                 retry: .none
@@ -191,7 +182,7 @@ public final class Worker: Service, Sendable {
     private func poll() async {
         await withTaskGroup(of: Void.self) { group in
             if let workflows {
-                let count = max(options.maxConcurrentWorkflowTaskPollers, workflows.isSticky ? 2 : 1)
+                let count = max(setup.options.maxConcurrentWorkflowTaskPollers, workflows.isSticky ? 2 : 1)
                 for index in 0..<count {
                     let isSticky = workflows.isSticky && index % 2 == 1
                     group.addTask {
@@ -200,8 +191,8 @@ public final class Worker: Service, Sendable {
                 }
             }
             if activities != nil {
-                let limiter = options.workerActivitiesPerSecond.map { RateLimiter(perSecond: $0) }
-                for _ in 0..<max(1, options.maxConcurrentActivityTaskPollers) {
+                let limiter = setup.options.workerActivitiesPerSecond.map { RateLimiter(perSecond: $0) }
+                for _ in 0..<max(1, setup.options.maxConcurrentActivityTaskPollers) {
                     group.addTask { await self.pollActivities(limiter) }
                 }
             }
@@ -220,11 +211,11 @@ public final class Worker: Service, Sendable {
 
     private func pollWorkflows(_ queue: APITaskQueue) async {
         let request = APIPollWorkflowTaskQueueRequest.with {
-            $0.identity = identity
+            $0.identity = setup.identity
             $0.taskQueue = queue
         }
         await pollLoop("workflow", slots: workflowSlots) {
-            let task = try await self.connection.call(request, timeout: .seconds(70), retry: .none)
+            let task = try await self.setup.connection.call(request, timeout: .seconds(70), retry: .none)
             guard !task.taskToken.isEmpty else { return false }
             self.feed.yield(.workflow(task))
             return true
@@ -233,14 +224,14 @@ public final class Worker: Service, Sendable {
 
     private func pollActivities(_ limiter: RateLimiter?) async {
         let request = APIPollActivityTaskQueueRequest.with {
-            $0.identity = identity
+            $0.identity = setup.identity
             $0.taskQueue = queue
-            if let limit = options.taskQueueActivitiesPerSecond {
+            if let limit = setup.options.taskQueueActivitiesPerSecond {
                 $0.taskQueueMetadata.maxTasksPerSecond = Google_Protobuf_DoubleValue(limit)
             }
         }
         await pollLoop("activity", slots: activitySlots) {
-            let task = try await self.connection.call(request, timeout: .seconds(70), retry: .none)
+            let task = try await self.setup.connection.call(request, timeout: .seconds(70), retry: .none)
             guard !task.taskToken.isEmpty else { return false }
             // A task that the server has handed out is run at once when the worker stops.
             try? await limiter?.wait()
@@ -263,7 +254,7 @@ public final class Worker: Service, Sendable {
                 defer { if !isTaken { slots.release() } }
                 isTaken = try await poll()
                 failures = 0
-                metrics.polled(kind, found: isTaken)
+                setup.metrics.polled(kind, found: isTaken)
             } catch {
                 if Task.isCancelled { return }
                 guard (error as? RPCError)?.code != .deadlineExceeded else { continue }

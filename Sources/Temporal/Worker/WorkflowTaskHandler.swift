@@ -6,47 +6,32 @@ import TemporalAPI
 
 /// Answers workflow tasks: finds or rebuilds the run, lets its code go on, and tells the server what it wants.
 final class WorkflowTaskHandler: Sendable {
-    private let connection: TemporalConnection
+    private let setup: WorkerSetup
     private let registrations: [String: WorkflowRegistration]
-    private let options: WorkerOptions
-    private let environment: WorkflowEnvironment
-    private let stickyQueue: String
-    private let identity: String
+    let localActivities: LocalActivityRunner
+    private let eager: EagerActivities?
     private let cache: RunCache
     private let threads: WorkflowThreads
-    private let locals: LocalActivityRunner
-    private let eager: EagerActivities?
-    private let metrics: WorkerMetrics
     private let logger: Logger
     /// Runs whose code holds a thread of this process, and must not take another.
     private let stuck = Mutex<Set<String>>([])
 
     init(
-        connection: TemporalConnection,
+        _ setup: WorkerSetup,
         registrations: [String: WorkflowRegistration],
-        options: WorkerOptions,
-        environment: WorkflowEnvironment,
-        stickyQueue: String,
-        identity: String,
         locals: LocalActivityRunner,
-        eager: EagerActivities?,
-        metrics: WorkerMetrics
+        eager: EagerActivities?
     ) {
-        self.connection = connection
+        self.setup = setup
         self.registrations = registrations
-        self.options = options
-        self.environment = environment
-        self.stickyQueue = stickyQueue
-        self.identity = identity
-        self.locals = locals
+        localActivities = locals
         self.eager = eager
-        self.metrics = metrics
-        logger = environment.logger
-        cache = RunCache(capacity: options.stickyWorkflowCacheSize)
-        threads = WorkflowThreads(size: options.workflowThreads)
+        cache = RunCache(capacity: setup.options.stickyWorkflowCacheSize)
+        threads = WorkflowThreads(size: setup.options.workflowThreads)
+        logger = setup.environment.logger
     }
 
-    var isSticky: Bool { options.stickyWorkflowCacheSize > 0 }
+    var isSticky: Bool { setup.options.stickyWorkflowCacheSize > 0 }
     var cachedRuns: Int { cache.count }
 
     /// Lets all runs go and ends the threads.
@@ -72,7 +57,7 @@ final class WorkflowTaskHandler: Sendable {
             let started = ContinuousClock.now
             do {
                 next = try await answer(task, &run)
-                metrics.workflowTask(task.workflowType.name, took: .now - started)
+                setup.metrics.workflowTask(task.workflowType.name, took: .now - started)
             } catch {
                 next = nil
                 if let failed = run {
@@ -87,7 +72,7 @@ final class WorkflowTaskHandler: Sendable {
             }
         }
         for evicted in cache.giveBack(run, id: id) { retire(evicted) }
-        metrics.cache(cache.count)
+        setup.metrics.cache(cache.count)
     }
 
     // MARK: One task
@@ -100,10 +85,10 @@ final class WorkflowTaskHandler: Sendable {
         cached = run
         if task.hasQuery {
             try await work(run) { try run.process(events: events, isLive: false) }
-            try await answerQuery(task, run)
+            try await answerQuery(task, result(of: task.query, run))
             return nil
         }
-        let messages = try await environment.converter.decode(messages: task.messages)
+        let messages = try await setup.environment.converter.decode(messages: task.messages)
         try await work(run) { try run.process(events: events, messages: messages) }
         return try await LocalActivityPhase(handler: self, run: run, task: task).complete()
     }
@@ -121,7 +106,7 @@ final class WorkflowTaskHandler: Sendable {
             retire(cached)
             run = nil
         }
-        metrics.lookUp(hit: run != nil, isNew: task.previousStartedEventID == 0)
+        setup.metrics.lookUp(hit: run != nil, isNew: task.previousStartedEventID == 0)
         if run == nil, first != 1 {
             events = []
             token = Data()
@@ -129,19 +114,21 @@ final class WorkflowTaskHandler: Sendable {
         } else {
             while !token.isEmpty { events += try await page(task, &token) }
         }
-        events = try await environment.converter.decode(events: events)
+        events = try await setup.environment.converter.decode(events: events)
         if let run { return (run, events) }
         guard let registration = registrations[task.workflowType.name] else {
-            let known = registrations.keys.sorted().joined(separator: ", ")
-            throw WorkflowTaskError(
-                "this worker has no workflow type \"\(task.workflowType.name)\"; it has: \(known)"
+            let error = ApplicationFailure.unknown(
+                "workflow type",
+                task.workflowType.name,
+                registrations.keys
             )
+            throw WorkflowTaskError(error.message)
         }
         let fresh = WorkflowRun(
             registration,
             workflowID: task.workflowExecution.workflowID,
             runID: task.workflowExecution.runID,
-            environment: environment
+            environment: setup.environment
         )
         return (fresh, events)
     }
@@ -154,7 +141,7 @@ final class WorkflowTaskHandler: Sendable {
             $0.execution = task.workflowExecution
             $0.nextPageToken = token
         }
-        let response = try await connection.call(request)
+        let response = try await setup.connection.call(request)
         token = response.nextPageToken
         return response.history.events
     }
@@ -166,7 +153,7 @@ final class WorkflowTaskHandler: Sendable {
     ) async throws -> Result {
         let id = run.runID
         return try await threads.run(
-            limit: options.deadlockDetectionTimeout,
+            limit: setup.options.deadlockDetectionTimeout,
             onLateEnd: { [weak self] in
                 self?.stuck.withLock { _ = $0.remove(id) }
                 self?.retire(run)
@@ -189,12 +176,12 @@ final class WorkflowTaskHandler: Sendable {
         let places = EagerActivities.reserve(&commands, eager)
         var eagerTasks: [APIPollActivityTaskQueueResponse] = []
         defer { eager?.start(eagerTasks, reserved: places) }
-        commands = try await environment.converter.encode(commands: commands)
-        messages = try await environment.converter.encode(messages: messages)
+        commands = try await setup.environment.converter.encode(commands: commands)
+        messages = try await setup.environment.converter.encode(messages: messages)
         var results: [String: APIWorkflowQueryResult] = [:]
         for (id, query) in task.queries { results[id] = try await result(of: query, run) }
         let request = APIRespondWorkflowTaskCompletedRequest.with {
-            $0.identity = identity
+            $0.identity = setup.identity
             $0.taskToken = task.taskToken
             $0.commands = commands
             $0.messages = messages
@@ -208,52 +195,56 @@ final class WorkflowTaskHandler: Sendable {
             if isSticky {
                 $0.stickyAttributes = .with {
                     $0.workerTaskQueue = stickyTaskQueue
-                    $0.scheduleToStartTimeout = .init(rounding: options.stickyScheduleToStartTimeout)
+                    $0.scheduleToStartTimeout = .init(rounding: setup.options.stickyScheduleToStartTimeout)
                 }
             }
         }
-        let response = try await connection.call(request)
+        let response = try await setup.connection.call(request)
         run.resetHistory(to: response.resetHistoryEventID)
         eagerTasks = response.activityTasks
-        if run.isComplete { metrics.workflowEnded(run.registration.name, with: commands.last) }
+        if run.isComplete { setup.metrics.workflowEnded(run.registration.name, with: commands.last) }
         return response.hasWorkflowTask && !response.workflowTask.taskToken.isEmpty
             ? response.workflowTask : nil
     }
 
     var stickyTaskQueue: APITaskQueue {
         .with {
-            $0.name = stickyQueue
+            $0.name = setup.stickyQueue
             $0.kind = .sticky
-            $0.normalName = environment.taskQueue
+            $0.normalName = setup.environment.taskQueue
         }
     }
-
-    var localActivities: LocalActivityRunner { locals }
 
     // MARK: Queries
 
     private func result(of query: APIWorkflowQuery, _ run: WorkflowRun) async throws -> APIWorkflowQueryResult
     {
         do {
-            let query = try await environment.converter.decode(query: query)
+            let query = try await setup.environment.converter.decode(query: query)
             let answer = try await work(run) { try run.answer(query) }
-            let encoded = try await environment.converter.encode([answer])
+            let encoded = try await setup.environment.converter.encode([answer])
             return .with {
                 $0.resultType = .answered
                 $0.answer = APIPayloads(encoded)
             }
         } catch  where !(error is DeadlockError) {
-            let failure = try await environment.converter.failure(of: error)
-            return .with {
-                $0.resultType = .failed
-                $0.errorMessage = failure.message
-                $0.failure = failure
-            }
+            return try await failed(error)
         }
     }
 
-    private func answerQuery(_ task: APIPollWorkflowTaskQueueResponse, _ run: WorkflowRun) async throws {
-        let result = try await result(of: task.query, run)
+    private func failed(_ error: any Error) async throws -> APIWorkflowQueryResult {
+        let failure = try await setup.environment.converter.failure(of: error)
+        return .with {
+            $0.resultType = .failed
+            $0.errorMessage = failure.message
+            $0.failure = failure
+        }
+    }
+
+    private func answerQuery(
+        _ task: APIPollWorkflowTaskQueueResponse,
+        _ result: APIWorkflowQueryResult
+    ) async throws {
         let request = APIRespondQueryTaskCompletedRequest.with {
             $0.taskToken = task.taskToken
             $0.completedType = result.resultType
@@ -261,14 +252,14 @@ final class WorkflowTaskHandler: Sendable {
             $0.errorMessage = result.errorMessage
             if result.hasFailure { $0.failure = result.failure }
         }
-        _ = try await connection.call(request)
+        _ = try await setup.connection.call(request)
     }
 
     // MARK: Failures
 
     private func fail(_ task: APIPollWorkflowTaskQueueResponse, with error: any Error) async {
         if error is CancellationError { return }
-        metrics.workflowTaskFailed(task.workflowType.name)
+        setup.metrics.workflowTaskFailed(task.workflowType.name)
         var metadata = describe(task)
         metadata["error"] = "\(error)"
         if error is RPCError {
@@ -278,27 +269,18 @@ final class WorkflowTaskHandler: Sendable {
         }
         logger.error("workflow task failed", metadata: metadata)
         do {
-            let failure = try await environment.converter.failure(of: error)
-            if task.hasQuery {
-                let request = APIRespondQueryTaskCompletedRequest.with {
-                    $0.taskToken = task.taskToken
-                    $0.completedType = .failed
-                    $0.errorMessage = failure.message
-                    $0.failure = failure
-                }
-                _ = try await connection.call(request)
-                return
-            }
+            if task.hasQuery { return try await answerQuery(task, failed(error)) }
             // Later attempts time out instead, so that the server waits longer and longer between them.
             guard task.attempt <= 1 else { return }
+            let failure = try await setup.environment.converter.failure(of: error)
             let request = APIRespondWorkflowTaskFailedRequest.with {
-                $0.identity = identity
+                $0.identity = setup.identity
                 $0.taskToken = task.taskToken
                 $0.cause =
                     error is NondeterminismError ? .nonDeterministicError : .workflowWorkerUnhandledFailure
                 $0.failure = failure
             }
-            _ = try await connection.call(request)
+            _ = try await setup.connection.call(request)
         } catch {
             logger.warning("the server was not told of a failed task", metadata: ["error": "\(error)"])
         }
@@ -320,12 +302,12 @@ final class WorkflowTaskHandler: Sendable {
     /// Lets a run go, on a workflow thread: its tasks unwind there.
     private func retire(_ run: WorkflowRun) {
         let threads = threads
-        let limit = options.deadlockDetectionTimeout
+        let limit = setup.options.deadlockDetectionTimeout
         let unwind: @Sendable (@escaping @Sendable () -> Void) -> Void = { work in
             // Nobody waits for it.
             Task { try? await threads.run(limit: limit, work) }
         }
-        unwind { run.evict(later: unwind) }
+        if run.isAtRest { run.evict(later: unwind) } else { unwind { run.evict(later: unwind) } }
     }
 }
 

@@ -238,10 +238,9 @@ struct ContinueAsNew: Error {
     let input: APIPayloads
     let options: ContinueAsNewOptions
 
-    func command(_ started: StartedWorkflow?) -> APICommand {
-        .with {
-            $0.commandType = .continueAsNewWorkflowExecution
-            $0.continueAsNewWorkflowExecutionCommandAttributes = .with {
+    func command(_ started: StartedWorkflow?) -> APICommand.OneOf_Attributes {
+        .continueAsNewWorkflowExecutionCommandAttributes(
+            .with {
                 $0.workflowType.name = options.workflowType ?? started?.attributes.workflowType.name ?? ""
                 $0.taskQueue.name = options.taskQueue ?? started?.attributes.taskQueue.name ?? ""
                 $0.input = input
@@ -259,7 +258,7 @@ struct ContinueAsNew: Error {
                     options.searchAttributes?.fields ?? started?.searchAttributes ?? [:]
                 if let started, started.attributes.hasHeader { $0.header = started.attributes.header }
             }
-        }
+        )
     }
 }
 

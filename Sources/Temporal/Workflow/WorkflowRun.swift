@@ -140,6 +140,11 @@ package final class WorkflowRun: @unchecked Sendable {
         return answer
     }
 
+    /// Whether the run has ended and none of its code waits any more: letting it go runs nothing.
+    package var isAtRest: Bool {
+        isComplete && pending.isEmpty && conditions.isEmpty && runningHandlers == 0
+    }
+
     /// Lets the run go: everything that waits unwinds with an error that its code should let through.
     ///
     /// - Parameter later: Runs work on a workflow thread: for tasks that wait for something outside.
@@ -274,19 +279,14 @@ package final class WorkflowRun: @unchecked Sendable {
             do {
                 let output = try await registration.run(instance, input, environment.converter.payloads)
                 close(
-                    .with {
-                        $0.commandType = .completeWorkflowExecution
-                        $0.completeWorkflowExecutionCommandAttributes = .with {
-                            $0.result = APIPayloads([output])
-                        }
-                    }
+                    .completeWorkflowExecutionCommandAttributes(.with { $0.result = APIPayloads([output]) })
                 )
             } catch { close(with: error) }
         }
         if isCancelRequested { main?.cancel() }
     }
 
-    private func close(_ command: APICommand) {
+    private func close(_ command: APICommand.OneOf_Attributes) {
         guard !isEvicted, !machine.isComplete else { return }
         if runningHandlers > 0, !machine.isReplaying {
             environment.logger.warning(
@@ -303,19 +303,9 @@ package final class WorkflowRun: @unchecked Sendable {
         if let next = error as? ContinueAsNew {
             close(next.command(started))
         } else if isCancelRequested, error.isCancellation {
-            close(
-                .with {
-                    $0.commandType = .cancelWorkflowExecution
-                    $0.cancelWorkflowExecutionCommandAttributes = .init()
-                }
-            )
+            close(.cancelWorkflowExecutionCommandAttributes(.init()))
         } else if isFailure(error) {
-            close(
-                .with {
-                    $0.commandType = .failWorkflowExecution
-                    $0.failWorkflowExecutionCommandAttributes = .with { $0.failure = failure(error) }
-                }
-            )
+            close(.failWorkflowExecutionCommandAttributes(.with { $0.failure = failure(error) }))
         } else {
             taskError = taskError ?? error
         }

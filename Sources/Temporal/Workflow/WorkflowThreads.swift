@@ -68,7 +68,8 @@ package final class WorkflowThreads: @unchecked Sendable {
         onLateEnd: @escaping @Sendable () -> Void = {},
         _ body: @escaping @Sendable () throws -> Result
     ) async throws -> Result {
-        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Result, any Error>) in
+        // Unsafe, because a checked one costs an allocation; ``Once`` resumes it once.
+        try await withUnsafeThrowingContinuation { (continuation: UnsafeContinuation<Result, any Error>) in
             let answer = Once(continuation)
             let job = Job(
                 limit: limit,
@@ -82,8 +83,9 @@ package final class WorkflowThreads: @unchecked Sendable {
             condition.withLock {
                 queue.append(job)
                 if idleThreads == 0, threadCount < size { spawn() }
-                condition.signal()
             }
+            // With the lock free: the thread that wakes would only wait for it.
+            condition.signal()
         }
     }
 
@@ -161,13 +163,13 @@ package struct DeadlockError: Error, CustomStringConvertible {
 
 /// A continuation that the first of several callers resumes.
 final class Once<Value: Sendable>: Sendable {
-    private let continuation: Mutex<CheckedContinuation<Value, any Error>?>
+    private let continuation: Mutex<UnsafeContinuation<Value, any Error>?>
 
-    init(_ continuation: CheckedContinuation<Value, any Error>) {
+    init(_ continuation: UnsafeContinuation<Value, any Error>) {
         self.continuation = Mutex(continuation)
     }
 
-    func take() -> CheckedContinuation<Value, any Error>? {
+    func take() -> UnsafeContinuation<Value, any Error>? {
         continuation.withLock { continuation in
             defer { continuation = nil }
             return continuation

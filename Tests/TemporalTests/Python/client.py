@@ -4,6 +4,7 @@ usage: client.py ADDRESS TASK_QUEUE
 """
 
 import asyncio
+import os
 import sys
 
 from temporalio.client import (
@@ -87,3 +88,5 @@ async def main() -> None:
 
 
 asyncio.run(main())
+# Without the interpreter's own end, in which a thread of the SDK now and then aborts the process.
+os._exit(0)

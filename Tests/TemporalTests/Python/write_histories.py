@@ -3,6 +3,7 @@
 Usage: write_histories.py HOST:PORT FOLDER
 """
 import asyncio
+import os
 import sys
 import uuid
 from datetime import timedelta
@@ -128,7 +129,9 @@ async def main() -> None:
         await order.execute_update(Order.close, "enough")
         await order.result()
         cancelled = await client.start_workflow(Cancelled.run, "x", id=f"cancelled-{uuid.uuid4()}", task_queue=queue)
-        await asyncio.sleep(0.3)
+        # Not before it sleeps: its function would not even begin.
+        while (await cancelled.describe()).history_length < 5:
+            await asyncio.sleep(0.05)
         await cancelled.cancel()
         try:
             await cancelled.result()
@@ -144,3 +147,6 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    # Without the interpreter's own end: now and then a thread of the SDK aborts the process in it
+    # ("PyGILState_Release: thread state must be current when releasing").
+    os._exit(0)

@@ -109,13 +109,22 @@ private func python(_ script: String, server: TestServer) async throws -> [Strin
     let folder = FileManager.default.temporaryDirectory.appending(path: "histories-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
+    let log = server.folder.appending(path: "\(script).log")
+    try Data().write(to: log)
     let process = Process()
     process.executableURL = URL(filePath: ".tools/test/bin/python")
     process.arguments = ["Tests/TemporalTests/Python/\(script)", "127.0.0.1:\(server.port)", folder.path]
     process.environment = ["PATH": "/usr/bin:/bin"]
+    process.standardError = try FileHandle(forWritingTo: log)
     try process.run()
-    try await eventually(within: .seconds(120)) { !process.isRunning }
-    guard process.terminationStatus == 0 else { throw EventuallyError() }
+    do {
+        try await eventually("\(script) has ended", within: .seconds(180)) { !process.isRunning }
+    } catch {
+        process.terminate()
+        throw error
+    }
+    let errors = try String(contentsOf: log, encoding: .utf8)
+    try #require(process.terminationStatus == 0, "\(script): \(process.terminationStatus): \(errors)")
     var histories: [String: WorkflowHistory] = [:]
     for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
         let name = file.deletingPathExtension().lastPathComponent

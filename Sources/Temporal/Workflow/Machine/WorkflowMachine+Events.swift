@@ -13,9 +13,37 @@ extension WorkflowMachine {
             admittedUpdates[a.request.meta.updateID] = a.request
             return nil
         case .timerFiredEventAttributes(let a)?:
-            guard let id = timers.removeValue(forKey: a.timerID) else { return nil }
-            return resolve(id, .completed(APIPayloads()))
-        default: return activityJob(event) ?? childJob(event) ?? externalJob(event)
+            return resolve(timers.removeValue(forKey: a.timerID), .completed(APIPayloads()))
+        case .activityTaskCompletedEventAttributes(let a)?: return complete(a.scheduledEventID, a.result)
+        case .activityTaskFailedEventAttributes(let a)?:
+            return fail(a.scheduledEventID, a.failure, a.startedEventID, a.retryState, by: a.identity)
+        case .activityTaskTimedOutEventAttributes(let a)?:
+            return fail(a.scheduledEventID, a.failure, a.startedEventID, a.retryState)
+        case .activityTaskCanceledEventAttributes(let a)?:
+            let cause = APIFailure.canceled("activity canceled", details: a.details)
+            return fail(a.scheduledEventID, cause, a.startedEventID, .cancelRequested, by: a.identity)
+        case .childWorkflowExecutionStartedEventAttributes(let a)?: return started(a)
+        case .startChildWorkflowExecutionFailedEventAttributes(let a)?: return notStarted(a)
+        case .childWorkflowExecutionCompletedEventAttributes(let a)?:
+            return complete(a.initiatedEventID, a.result)
+        case .childWorkflowExecutionFailedEventAttributes(let a)?:
+            return fail(a.initiatedEventID, a.failure, a.startedEventID, a.retryState)
+        case .childWorkflowExecutionCanceledEventAttributes(let a)?:
+            let cause = APIFailure.canceled("child workflow canceled", details: a.details)
+            return fail(a.initiatedEventID, cause, a.startedEventID)
+        case .childWorkflowExecutionTimedOutEventAttributes(let a)?:
+            let cause = APIFailure.timedOut("child workflow timed out")
+            return fail(a.initiatedEventID, cause, a.startedEventID, a.retryState)
+        case .childWorkflowExecutionTerminatedEventAttributes(let a)?:
+            return fail(a.initiatedEventID, .terminated("child workflow terminated"), a.startedEventID)
+        case .externalWorkflowExecutionSignaledEventAttributes(let a)?: return complete(a.initiatedEventID)
+        case .externalWorkflowExecutionCancelRequestedEventAttributes(let a)?:
+            return complete(a.initiatedEventID)
+        case .signalExternalWorkflowExecutionFailedEventAttributes(let a)?:
+            return fail(a.initiatedEventID, .external("signal", a.workflowExecution, a.cause))
+        case .requestCancelExternalWorkflowExecutionFailedEventAttributes(let a)?:
+            return fail(a.initiatedEventID, .external("cancel", a.workflowExecution, a.cause))
+        default: return nil
         }
     }
 
@@ -24,163 +52,65 @@ extension WorkflowMachine {
         return .resolve(id, resolution)
     }
 
-    private mutating func activityJob(_ event: APIHistoryEvent) -> Job? {
-        switch event.attributes {
-        case .activityTaskCompletedEventAttributes(let a)?:
-            return resolve(operationsByEvent.removeValue(forKey: a.scheduledEventID), .completed(a.result))
-        case .activityTaskFailedEventAttributes(let a)?:
-            return failActivity(
-                a.scheduledEventID,
-                a.failure,
-                started: a.startedEventID,
-                identity: a.identity,
-                retryState: a.retryState
-            )
-        case .activityTaskTimedOutEventAttributes(let a)?:
-            return failActivity(
-                a.scheduledEventID,
-                a.failure,
-                started: a.startedEventID,
-                identity: "",
-                retryState: a.retryState
-            )
-        case .activityTaskCanceledEventAttributes(let a)?:
-            return failActivity(
-                a.scheduledEventID,
-                .canceled("activity canceled", details: a.details),
-                started: a.startedEventID,
-                identity: a.identity,
-                retryState: .cancelRequested
-            )
-        default: return nil
-        }
+    /// Ends the operation whose command made the event `number`.
+    private mutating func complete(_ number: Int64, _ result: APIPayloads = APIPayloads()) -> Job? {
+        resolve(operationsByEvent.removeValue(forKey: number), .completed(result))
     }
 
-    private mutating func failActivity(
-        _ scheduled: Int64,
+    private mutating func fail(
+        _ number: Int64,
         _ cause: APIFailure,
-        started: Int64,
-        identity: String,
-        retryState: APIRetryState
+        _ started: Int64 = 0,
+        _ retryState: APIRetryState = .nonRetryableFailure,
+        by identity: String = ""
     ) -> Job? {
-        guard let id = operationsByEvent.removeValue(forKey: scheduled),
-            case .activity(let activity)? = operations[id]?.kind
-        else { return nil }
-        let failure = activity.failure(
-            cause: cause,
-            scheduled: scheduled,
-            started: started,
-            identity: identity,
-            retryState: retryState
-        )
+        guard let id = operationsByEvent.removeValue(forKey: number), let operation = operations[id] else {
+            return nil
+        }
+        let failure =
+            switch operation.kind {
+            case .activity(let activity):
+                activity.failure(
+                    cause: cause,
+                    scheduled: number,
+                    started: started,
+                    identity: identity,
+                    retryState: retryState
+                )
+            case .child(let child):
+                child.failure(cause: cause, initiated: number, started: started, retryState: retryState)
+            default: cause
+            }
         return resolve(id, .failed(failure))
     }
 
-    private mutating func childJob(_ event: APIHistoryEvent) -> Job? {
-        switch event.attributes {
-        case .childWorkflowExecutionStartedEventAttributes(let a)?:
-            guard let start = operationsByEvent[a.initiatedEventID],
-                case .child(var child)? = operations[start]?.kind
-            else { return nil }
-            child.runID = a.workflowExecution.runID
-            child.workflowID = a.workflowExecution.workflowID
-            operations[child.result]?.kind = .child(child)
-            operationsByEvent[a.initiatedEventID] = child.result
-            return resolve(start, .started(runID: child.runID))
-        case .startChildWorkflowExecutionFailedEventAttributes(let a)?:
-            guard let start = operationsByEvent.removeValue(forKey: a.initiatedEventID),
-                case .child(let child)? = operations[start]?.kind
-            else { return nil }
-            operations[child.result] = nil
-            let exists = a.cause == .workflowAlreadyExists
-            let cause = APIFailure.application(
-                exists
-                    ? "a workflow with this identifier already runs"
-                    : "the child could not be started: \(a.cause)",
-                type: exists ? "WorkflowAlreadyStarted" : "StartChildWorkflowExecutionFailed"
-            )
-            return resolve(start, .failed(child.failure(cause: cause, initiated: a.initiatedEventID)))
-        case .childWorkflowExecutionCompletedEventAttributes(let a)?:
-            return resolve(operationsByEvent.removeValue(forKey: a.initiatedEventID), .completed(a.result))
-        case .childWorkflowExecutionFailedEventAttributes(let a)?:
-            return failChild(a.initiatedEventID, a.failure, started: a.startedEventID, a.retryState)
-        case .childWorkflowExecutionCanceledEventAttributes(let a)?:
-            return failChild(
-                a.initiatedEventID,
-                .canceled("child workflow canceled", details: a.details),
-                started: a.startedEventID
-            )
-        case .childWorkflowExecutionTimedOutEventAttributes(let a)?:
-            return failChild(
-                a.initiatedEventID,
-                .timedOut("child workflow timed out"),
-                started: a.startedEventID,
-                a.retryState
-            )
-        case .childWorkflowExecutionTerminatedEventAttributes(let a)?:
-            return failChild(
-                a.initiatedEventID,
-                .terminated("child workflow terminated"),
-                started: a.startedEventID
-            )
-        default: return nil
-        }
-    }
-
-    private mutating func failChild(
-        _ initiated: Int64,
-        _ cause: APIFailure,
-        started: Int64,
-        _ retryState: APIRetryState = .nonRetryableFailure
-    ) -> Job? {
-        guard let id = operationsByEvent.removeValue(forKey: initiated),
-            case .child(let child)? = operations[id]?.kind
+    private mutating func started(_ event: APIChildWorkflowExecutionStartedEventAttributes) -> Job? {
+        guard let start = operationsByEvent[event.initiatedEventID],
+            case .child(var child)? = operations[start]?.kind
         else { return nil }
-        return resolve(
-            id,
-            .failed(
-                child.failure(cause: cause, initiated: initiated, started: started, retryState: retryState)
-            )
-        )
+        child.runID = event.workflowExecution.runID
+        child.workflowID = event.workflowExecution.workflowID
+        operations[child.result]?.kind = .child(child)
+        operationsByEvent[event.initiatedEventID] = child.result
+        return resolve(start, .started(runID: child.runID))
     }
 
-    private mutating func externalJob(_ event: APIHistoryEvent) -> Job? {
-        switch event.attributes {
-        case .externalWorkflowExecutionSignaledEventAttributes(let a)?:
-            return resolve(
-                operationsByEvent.removeValue(forKey: a.initiatedEventID),
-                .completed(APIPayloads())
+    private mutating func notStarted(_ event: APIStartChildWorkflowExecutionFailedEventAttributes) -> Job? {
+        guard let start = operationsByEvent[event.initiatedEventID],
+            case .child(let child)? = operations[start]?.kind
+        else { return nil }
+        operations[child.result] = nil
+        let cause =
+            event.cause == .workflowAlreadyExists
+            ? APIFailure.application(
+                "a workflow with this identifier already runs",
+                type: "WorkflowAlreadyStarted"
             )
-        case .externalWorkflowExecutionCancelRequestedEventAttributes(let a)?:
-            return resolve(
-                operationsByEvent.removeValue(forKey: a.initiatedEventID),
-                .completed(APIPayloads())
+            : APIFailure.application(
+                "the child could not be started: \(event.cause)",
+                type: "StartChildWorkflowExecutionFailed"
             )
-        case .signalExternalWorkflowExecutionFailedEventAttributes(let a)?:
-            return failExternal(a.initiatedEventID, a.workflowExecution.workflowID, "signal", "\(a.cause)")
-        case .requestCancelExternalWorkflowExecutionFailedEventAttributes(let a)?:
-            return failExternal(a.initiatedEventID, a.workflowExecution.workflowID, "cancel", "\(a.cause)")
-        default: return nil
-        }
-    }
-
-    private mutating func failExternal(
-        _ initiated: Int64,
-        _ workflow: String,
-        _ verb: String,
-        _ cause: String
-    ) -> Job? {
-        let isMissing = cause.lowercased().contains("notfound")
-        let reason = isMissing ? "there is no such running workflow" : cause
-        return resolve(
-            operationsByEvent.removeValue(forKey: initiated),
-            .failed(
-                .application(
-                    "\(verb) workflow \(workflow): \(reason)",
-                    type: isMissing ? "WorkflowNotFound" : "ExternalWorkflowFailed"
-                )
-            )
-        )
+        return fail(event.initiatedEventID, cause)
     }
 }
 
@@ -257,6 +187,15 @@ extension APIFailure {
             $0.source = TemporalLibrary.failureSource
             $0.timeoutFailureInfo = .with { $0.timeoutType = kind }
         }
+    }
+
+    static func external(_ verb: String, _ workflow: APIWorkflowExecution, _ cause: some Any) -> APIFailure {
+        let isMissing = "\(cause)".lowercased().contains("notfound")
+        let reason = isMissing ? "there is no such running workflow" : "\(cause)"
+        return .application(
+            "\(verb) workflow \(workflow.workflowID): \(reason)",
+            type: isMissing ? "WorkflowNotFound" : "ExternalWorkflowFailed"
+        )
     }
 
     static func terminated(_ message: String) -> APIFailure {

@@ -65,17 +65,15 @@ extension WorkflowMachine {
         var sideEffects: [Int: APIPayloads] = [:]
 
         mutating func add(_ marker: APIMarkerRecordedEventAttributes) {
-            switch marker.markerName {
-            case MarkerName.patch:
-                if let data = marker.patchData { patches.insert(data.id) }
-            case MarkerName.localActivity:
-                guard let data = marker.localActivityData else { return }
-                localActivities.append(LocalActivity(data: data, resolution: marker.resolution(data)))
-            case MarkerName.sideEffect:
-                if let id: Int = marker.details.value("side-effect-id") {
-                    sideEffects[id] = marker.details["data"]
-                }
-            default: break
+            let (name, details) = (marker.markerName, marker.details)
+            if let data = PatchMarkerData(name, details) {
+                patches.insert(data.id)
+            } else if let data = LocalActivityMarkerData(name, details) {
+                let failure = marker.hasFailure ? marker.failure : nil
+                let resolution = Resolution(data, result: details["result"], failure: failure)
+                localActivities.append(LocalActivity(data: data, resolution: resolution))
+            } else if name == MarkerName.sideEffect, let id: Int = details.value("side-effect-id") {
+                sideEffects[id] = details["data"]
             }
         }
     }
@@ -87,31 +85,16 @@ extension WorkflowMachine {
         patches[id] = isPatched
         guard isPatched || deprecated else { return false }
         let data = PatchMarkerData(id: id, deprecated: deprecated)
-        unsent.append(
-            PendingCommand(
-                command: .marker(MarkerName.patch, ["patch-data": .json(data)]),
-                isOptional: deprecated
-            )
-        )
+        send(.marker(MarkerName.patch, ["patch-data": .json(data)]), isOptional: deprecated)
         guard !deprecated else { return isPatched }
         patchOrder.append(id)
         var index = APIPayloads.json(patchOrder)
         // The server's limit for one search attribute.
         guard let size = index.payloads.first?.data.count, size < 2048 else { return isPatched }
         index.payloads[0].metadata["type"] = Data("KeywordList".utf8)
-        let attributes = APISearchAttributes.with {
-            $0.indexedFields = ["TemporalChangeVersion": index.payloads[0]]
-        }
-        unsent.append(
-            PendingCommand(
-                command: .with {
-                    $0.commandType = .upsertWorkflowSearchAttributes
-                    $0.upsertWorkflowSearchAttributesCommandAttributes = .with {
-                        $0.searchAttributes = attributes
-                    }
-                },
-                isOptional: true
-            )
+        upsertSearchAttributes(
+            .with { $0.indexedFields = ["TemporalChangeVersion": index.payloads[0]] },
+            isOptional: true
         )
         return isPatched
     }
@@ -158,11 +141,9 @@ extension WorkflowMachine {
             }
         }
         details["data"] = .json(data)
-        var command = APICommand.marker(MarkerName.localActivity, details)
-        if let failure { command.recordMarkerCommandAttributes.failure = failure }
-        unsent.append(PendingCommand(command: command, isOptional: true))
+        send(.marker(MarkerName.localActivity, details, failure), isOptional: true)
         advance(to: completed)
-        return command.recordMarkerCommandAttributes.outcome(data)
+        return Resolution(data, result: details["result"], failure: failure)
     }
 
     /// Why a local activity failed; with a backoff when it is to be tried again.
@@ -177,27 +158,17 @@ extension WorkflowMachine {
     }
 }
 
-extension APIMarkerRecordedEventAttributes {
-    var patchData: PatchMarkerData? { markerName == MarkerName.patch ? details.value("patch-data") : nil }
-
-    var localActivityData: LocalActivityMarkerData? {
-        markerName == MarkerName.localActivity ? details.value("data") : nil
-    }
-
-    fileprivate func resolution(_ data: LocalActivityMarkerData) -> WorkflowMachine.Resolution {
-        .init(data, result: details["result"], failure: hasFailure ? failure : nil)
+extension PatchMarkerData {
+    init?(_ marker: String, _ details: [String: APIPayloads]) {
+        guard marker == MarkerName.patch, let data: Self = details.value("patch-data") else { return nil }
+        self = data
     }
 }
 
-extension APIRecordMarkerCommandAttributes {
-    var patchData: PatchMarkerData? { markerName == MarkerName.patch ? details.value("patch-data") : nil }
-
-    var localActivityData: LocalActivityMarkerData? {
-        markerName == MarkerName.localActivity ? details.value("data") : nil
-    }
-
-    fileprivate func outcome(_ data: LocalActivityMarkerData) -> WorkflowMachine.Resolution {
-        .init(data, result: details["result"], failure: hasFailure ? failure : nil)
+extension LocalActivityMarkerData {
+    init?(_ marker: String, _ details: [String: APIPayloads]) {
+        guard marker == MarkerName.localActivity, let data: Self = details.value("data") else { return nil }
+        self = data
     }
 }
 
@@ -233,15 +204,19 @@ extension APIFailure {
     }
 }
 
-extension APICommand {
-    fileprivate static func marker(_ name: String, _ details: [String: APIPayloads]) -> APICommand {
-        .with {
-            $0.commandType = .recordMarker
-            $0.recordMarkerCommandAttributes = .with {
+extension APICommand.OneOf_Attributes {
+    fileprivate static func marker(
+        _ name: String,
+        _ details: [String: APIPayloads],
+        _ failure: APIFailure? = nil
+    ) -> Self {
+        .recordMarkerCommandAttributes(
+            .with {
                 $0.markerName = name
                 $0.details = details
+                if let failure { $0.failure = failure }
             }
-        }
+        )
     }
 }
 

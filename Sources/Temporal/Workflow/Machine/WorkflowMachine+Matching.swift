@@ -35,50 +35,44 @@ package struct HistoryGapError: Error {
 
 extension WorkflowMachine {
     /// Matches an event with the oldest command that was sent.
-    mutating func match(_ event: APIHistoryEvent) throws {
-        if event.eventType == .markerRecorded, try matchMarker(event) { return }
-        while let first = sent.first, first.isOptional, !first.matches(event) { sent.removeFirst() }
-        guard let first = sent.first else {
-            throw NondeterminismError(eventID: event.eventID, found: event.summary, produced: "nothing")
-        }
-        guard first.matches(event) else {
-            throw NondeterminismError(
-                eventID: event.eventID,
-                found: event.summary,
-                produced: first.command.summary
-            )
+    mutating func match(_ event: APIHistoryEvent, _ intent: Intent) throws {
+        if event.eventType == .markerRecorded, try matchMarker(event, intent) { return }
+        while let first = sent.first, first.isOptional, !first.matches(intent) { sent.removeFirst() }
+        guard let first = sent.first, first.matches(intent) else {
+            throw mismatch(event, sent.first?.command)
         }
         sent.removeFirst()
         if let operation = first.operation { record(event, of: operation) }
     }
 
+    private func mismatch(_ event: APIHistoryEvent, _ command: APICommand?) -> NondeterminismError {
+        let produced = command?.summary ?? "nothing"
+        return NondeterminismError(eventID: event.eventID, found: event.summary, produced: produced)
+    }
+
     /// Markers that need not come in order.
     ///
     /// Returns whether the event was dealt with.
-    private mutating func matchMarker(_ event: APIHistoryEvent) throws -> Bool {
+    private mutating func matchMarker(_ event: APIHistoryEvent, _ intent: Intent) throws -> Bool {
         let attributes = event.markerRecordedEventAttributes
         switch attributes.markerName {
         case MarkerName.localActivity:
-            guard let data = attributes.localActivityData else {
-                throw NondeterminismError(
-                    eventID: event.eventID,
-                    found: "a local activity marker that cannot be read",
-                    produced: sent.first?.command.summary ?? "nothing"
-                )
-            }
-            let type = recordedLocalActivities.removeValue(forKey: data.seq)
-            guard type == data.activityType else {
-                throw NondeterminismError(
-                    eventID: event.eventID,
-                    found: event.summary,
-                    produced: type.map { "local activity \($0)" } ?? "no local activity \(data.seq)"
-                )
-            }
-            return true
+            // One that cannot be read has no number.
+            let data = LocalActivityMarkerData(attributes.markerName, attributes.details)
+            let type = data.flatMap { recordedLocalActivities.removeValue(forKey: $0.seq) }
+            if let data, type == data.activityType { return true }
+            throw NondeterminismError(
+                eventID: event.eventID,
+                found: data == nil ? "a local activity marker that cannot be read" : event.summary,
+                produced: type.map { "local activity \($0)" } ?? "no local activity \(data?.seq ?? 0)"
+            )
         case MarkerName.patch:
             // A deprecated patch may be gone from the code.
-            guard let data = attributes.patchData, data.deprecated else { return false }
-            return sent.first.map { !$0.matches(event) } ?? true
+            guard let data = PatchMarkerData(attributes.markerName, attributes.details), data.deprecated
+            else {
+                return false
+            }
+            return sent.first.map { !$0.matches(intent) } ?? true
         default: return false
         }
     }
@@ -105,146 +99,155 @@ extension WorkflowMachine {
 }
 
 extension WorkflowMachine.PendingCommand {
-    func matches(_ event: APIHistoryEvent) -> Bool {
-        switch (command.attributes, event.attributes) {
-        case (.scheduleActivityTaskCommandAttributes(let a)?, .activityTaskScheduledEventAttributes(let b)?):
-            a.activityID == b.activityID && a.activityType.name == b.activityType.name
-        case (.startTimerCommandAttributes(let a)?, .timerStartedEventAttributes(let b)?):
-            a.timerID == b.timerID
-        case (.cancelTimerCommandAttributes(let a)?, .timerCanceledEventAttributes(let b)?):
-            a.timerID == b.timerID
-        case (
-            .requestCancelActivityTaskCommandAttributes(let a)?,
-            .activityTaskCancelRequestedEventAttributes(let b)?
-        ):
-            a.scheduledEventID == b.scheduledEventID
-        case (.recordMarkerCommandAttributes(let a)?, .markerRecordedEventAttributes(let b)?):
-            a.markerName == b.markerName && a.patchData?.id == b.patchData?.id
-        case (
-            .startChildWorkflowExecutionCommandAttributes(let a)?,
-            .startChildWorkflowExecutionInitiatedEventAttributes(let b)?
-        ):
-            a.workflowType.name == b.workflowType.name && (hasGeneratedID || a.workflowID == b.workflowID)
-        case (
-            .signalExternalWorkflowExecutionCommandAttributes(let a)?,
-            .signalExternalWorkflowExecutionInitiatedEventAttributes(let b)?
-        ):
-            a.signalName == b.signalName
-                && (hasGeneratedID || a.execution.workflowID == b.workflowExecution.workflowID)
-        case (
-            .requestCancelExternalWorkflowExecutionCommandAttributes(let a)?,
-            .requestCancelExternalWorkflowExecutionInitiatedEventAttributes(let b)?
-        ):
-            hasGeneratedID || a.workflowID == b.workflowExecution.workflowID
-        case (
-            .upsertWorkflowSearchAttributesCommandAttributes?, .upsertWorkflowSearchAttributesEventAttributes?
-        ),
-            (.modifyWorkflowPropertiesCommandAttributes?, .workflowPropertiesModifiedEventAttributes?),
-            (.completeWorkflowExecutionCommandAttributes?, .workflowExecutionCompletedEventAttributes?),
-            (.failWorkflowExecutionCommandAttributes?, .workflowExecutionFailedEventAttributes?),
-            (.cancelWorkflowExecutionCommandAttributes?, .workflowExecutionCanceledEventAttributes?),
-            (
-                .continueAsNewWorkflowExecutionCommandAttributes?,
-                .workflowExecutionContinuedAsNewEventAttributes?
-            ):
-            true
-        case (
-            .protocolMessageCommandAttributes(let a)?, .workflowExecutionUpdateAcceptedEventAttributes(let b)?
-        ):
-            a.messageID == "\(b.protocolInstanceID)/accept"
-        case (
-            .protocolMessageCommandAttributes(let a)?,
-            .workflowExecutionUpdateCompletedEventAttributes(let b)?
-        ):
-            a.messageID == "\(b.meta.updateID)/complete"
-        default: false
+    /// Whether an event records this command.
+    func matches(_ event: Intent) -> Bool {
+        switch (command.intent, event) {
+        case (.child(let type, _), .child(let other, _)) where hasGeneratedID: type == other
+        case (.signal(let name, _), .signal(let other, _)) where hasGeneratedID: name == other
+        case (.cancelWorkflow, .cancelWorkflow) where hasGeneratedID: true
+        case (.failure, .failure): true
+        case (let intent, _): intent == event
         }
     }
 }
 
-extension APIEventType {
-    /// Whether a command of the workflow made the event.
-    var isOfCommand: Bool {
+/// What a command asks for, and what the event that comes of it records.
+enum Intent: Equatable, CustomStringConvertible {
+    case activity(type: String, id: String)
+    case cancelActivity(event: Int64)
+    case timer(id: String)
+    case cancelTimer(id: String)
+    case patch(id: String)
+    case localActivity(type: String)
+    case marker(name: String)
+    case child(type: String, id: String)
+    case signal(name: String, workflow: String)
+    case cancelWorkflow(id: String)
+    case searchAttributes
+    case memo
+    case completion
+    case failure(message: String)
+    case cancellation
+    case continuation
+    case answer(messageID: String)
+
+    init(marker name: String, _ details: [String: APIPayloads]) {
+        if let patch = PatchMarkerData(name, details) {
+            self = .patch(id: patch.id)
+        } else if let activity = LocalActivityMarkerData(name, details) {
+            self = .localActivity(type: activity.activityType)
+        } else {
+            self = .marker(name: name)
+        }
+    }
+
+    var description: String {
         switch self {
-        case .activityTaskScheduled, .activityTaskCancelRequested, .timerStarted, .timerCanceled,
-            .markerRecorded,
-            .workflowExecutionCompleted, .workflowExecutionFailed, .workflowExecutionCanceled,
-            .workflowExecutionContinuedAsNew, .workflowExecutionUpdateAccepted,
-            .workflowExecutionUpdateCompleted,
-            .startChildWorkflowExecutionInitiated, .signalExternalWorkflowExecutionInitiated,
-            .requestCancelExternalWorkflowExecutionInitiated, .upsertWorkflowSearchAttributes,
-            .workflowPropertiesModified:
-            true
-        default: false
+        case .activity(let type, let id): "activity \(type) (\(id))"
+        case .cancelActivity(let event): "cancellation of the activity of event \(event)"
+        case .timer(let id): "timer \(id)"
+        case .cancelTimer(let id): "cancellation of timer \(id)"
+        case .patch(let id): "patch \(id)"
+        case .localActivity(let type): "local activity \(type)"
+        case .marker(let name): "marker \(name)"
+        case .child(let type, let id): "child workflow \(type) (\(id))"
+        case .signal(let name, let workflow): "signal \(name) to workflow \(workflow)"
+        case .cancelWorkflow(let id): "cancellation of workflow \(id)"
+        case .searchAttributes: "search attributes"
+        case .memo: "memo"
+        case .completion: "completion of the workflow"
+        case .failure(let message): "failure of the workflow (\(message))"
+        case .cancellation: "cancellation of the workflow"
+        case .continuation: "continuation as a new run"
+        case .answer(let messageID): "answer \(messageID) to an update"
         }
     }
 }
 
 extension APICommand {
-    /// What the command asks for, in words.
-    package var summary: String {
+    init(_ attributes: OneOf_Attributes) {
+        self.init()
+        self.attributes = attributes
+        commandType =
+            switch attributes {
+            case .scheduleActivityTaskCommandAttributes: .scheduleActivityTask
+            case .requestCancelActivityTaskCommandAttributes: .requestCancelActivityTask
+            case .startTimerCommandAttributes: .startTimer
+            case .cancelTimerCommandAttributes: .cancelTimer
+            case .recordMarkerCommandAttributes: .recordMarker
+            case .startChildWorkflowExecutionCommandAttributes: .startChildWorkflowExecution
+            case .signalExternalWorkflowExecutionCommandAttributes: .signalExternalWorkflowExecution
+            case .requestCancelExternalWorkflowExecutionCommandAttributes:
+                .requestCancelExternalWorkflowExecution
+            case .upsertWorkflowSearchAttributesCommandAttributes: .upsertWorkflowSearchAttributes
+            case .modifyWorkflowPropertiesCommandAttributes: .modifyWorkflowProperties
+            case .completeWorkflowExecutionCommandAttributes: .completeWorkflowExecution
+            case .failWorkflowExecutionCommandAttributes: .failWorkflowExecution
+            case .cancelWorkflowExecutionCommandAttributes: .cancelWorkflowExecution
+            case .continueAsNewWorkflowExecutionCommandAttributes: .continueAsNewWorkflowExecution
+            case .protocolMessageCommandAttributes: .protocolMessage
+            }
+    }
+
+    var intent: Intent? {
         switch attributes {
         case .scheduleActivityTaskCommandAttributes(let a)?:
-            "activity \(a.activityType.name) (\(a.activityID))"
-        case .startTimerCommandAttributes(let a)?: "timer \(a.timerID)"
-        case .cancelTimerCommandAttributes(let a)?: "cancellation of timer \(a.timerID)"
-        case .requestCancelActivityTaskCommandAttributes(let a)?:
-            "cancellation of the activity of event \(a.scheduledEventID)"
-        case .recordMarkerCommandAttributes(let a)?:
-            a.patchData.map { "patch \($0.id)" } ?? localActivityType.map { "local activity \($0)" }
-                ?? "marker \(a.markerName)"
+            .activity(type: a.activityType.name, id: a.activityID)
+        case .requestCancelActivityTaskCommandAttributes(let a)?: .cancelActivity(event: a.scheduledEventID)
+        case .startTimerCommandAttributes(let a)?: .timer(id: a.timerID)
+        case .cancelTimerCommandAttributes(let a)?: .cancelTimer(id: a.timerID)
+        case .recordMarkerCommandAttributes(let a)?: .init(marker: a.markerName, a.details)
         case .startChildWorkflowExecutionCommandAttributes(let a)?:
-            "child workflow \(a.workflowType.name) (\(a.workflowID))"
+            .child(type: a.workflowType.name, id: a.workflowID)
         case .signalExternalWorkflowExecutionCommandAttributes(let a)?:
-            "signal \(a.signalName) to workflow \(a.execution.workflowID)"
+            .signal(name: a.signalName, workflow: a.execution.workflowID)
         case .requestCancelExternalWorkflowExecutionCommandAttributes(let a)?:
-            "cancellation of workflow \(a.workflowID)"
-        case .upsertWorkflowSearchAttributesCommandAttributes?: "search attributes"
-        case .modifyWorkflowPropertiesCommandAttributes?: "memo"
-        case .completeWorkflowExecutionCommandAttributes?: "completion of the workflow"
-        case .failWorkflowExecutionCommandAttributes(let a)?: "failure of the workflow (\(a.failure.message))"
-        case .cancelWorkflowExecutionCommandAttributes?: "cancellation of the workflow"
-        case .continueAsNewWorkflowExecutionCommandAttributes?: "continuation as a new run"
-        case .protocolMessageCommandAttributes(let a)?: "answer \(a.messageID) to an update"
-        case nil: "an empty command"
+            .cancelWorkflow(id: a.workflowID)
+        case .upsertWorkflowSearchAttributesCommandAttributes?: .searchAttributes
+        case .modifyWorkflowPropertiesCommandAttributes?: .memo
+        case .completeWorkflowExecutionCommandAttributes?: .completion
+        case .failWorkflowExecutionCommandAttributes(let a)?: .failure(message: a.failure.message)
+        case .cancelWorkflowExecutionCommandAttributes?: .cancellation
+        case .continueAsNewWorkflowExecutionCommandAttributes?: .continuation
+        case .protocolMessageCommandAttributes(let a)?: .answer(messageID: a.messageID)
+        case nil: nil
         }
     }
 
-    private var localActivityType: String? { recordMarkerCommandAttributes.localActivityData?.activityType }
+    /// What the command asks for, in words.
+    package var summary: String { intent?.description ?? "an empty command" }
 }
 
 extension APIHistoryEvent {
-    /// What the event records, in words.
-    package var summary: String {
+    /// What the command asked for that made the event; nil when none did.
+    var intent: Intent? {
         switch attributes {
         case .activityTaskScheduledEventAttributes(let a)?:
-            "activity \(a.activityType.name) (\(a.activityID))"
-        case .timerStartedEventAttributes(let a)?: "timer \(a.timerID)"
-        case .timerCanceledEventAttributes(let a)?: "cancellation of timer \(a.timerID)"
-        case .activityTaskCancelRequestedEventAttributes(let a)?:
-            "cancellation of the activity of event \(a.scheduledEventID)"
-        case .markerRecordedEventAttributes(let a)?:
-            a.patchData.map { "patch \($0.id)" } ?? a.localActivityData.map {
-                "local activity \($0.activityType)"
-            }
-                ?? "marker \(a.markerName)"
+            .activity(type: a.activityType.name, id: a.activityID)
+        case .activityTaskCancelRequestedEventAttributes(let a)?: .cancelActivity(event: a.scheduledEventID)
+        case .timerStartedEventAttributes(let a)?: .timer(id: a.timerID)
+        case .timerCanceledEventAttributes(let a)?: .cancelTimer(id: a.timerID)
+        case .markerRecordedEventAttributes(let a)?: .init(marker: a.markerName, a.details)
         case .startChildWorkflowExecutionInitiatedEventAttributes(let a)?:
-            "child workflow \(a.workflowType.name) (\(a.workflowID))"
+            .child(type: a.workflowType.name, id: a.workflowID)
         case .signalExternalWorkflowExecutionInitiatedEventAttributes(let a)?:
-            "signal \(a.signalName) to workflow \(a.workflowExecution.workflowID)"
+            .signal(name: a.signalName, workflow: a.workflowExecution.workflowID)
         case .requestCancelExternalWorkflowExecutionInitiatedEventAttributes(let a)?:
-            "cancellation of workflow \(a.workflowExecution.workflowID)"
-        case .upsertWorkflowSearchAttributesEventAttributes?: "search attributes"
-        case .workflowPropertiesModifiedEventAttributes?: "memo"
-        case .workflowExecutionCompletedEventAttributes?: "completion of the workflow"
-        case .workflowExecutionFailedEventAttributes(let a)?: "failure of the workflow (\(a.failure.message))"
-        case .workflowExecutionCanceledEventAttributes?: "cancellation of the workflow"
-        case .workflowExecutionContinuedAsNewEventAttributes?: "continuation as a new run"
+            .cancelWorkflow(id: a.workflowExecution.workflowID)
+        case .upsertWorkflowSearchAttributesEventAttributes?: .searchAttributes
+        case .workflowPropertiesModifiedEventAttributes?: .memo
+        case .workflowExecutionCompletedEventAttributes?: .completion
+        case .workflowExecutionFailedEventAttributes(let a)?: .failure(message: a.failure.message)
+        case .workflowExecutionCanceledEventAttributes?: .cancellation
+        case .workflowExecutionContinuedAsNewEventAttributes?: .continuation
         case .workflowExecutionUpdateAcceptedEventAttributes(let a)?:
-            "answer \(a.protocolInstanceID)/accept to an update"
+            .answer(messageID: "\(a.protocolInstanceID)/accept")
         case .workflowExecutionUpdateCompletedEventAttributes(let a)?:
-            "answer \(a.meta.updateID)/complete to an update"
-        default: "\(eventType)"
+            .answer(messageID: "\(a.meta.updateID)/complete")
+        default: nil
         }
     }
+
+    /// What the event records, in words.
+    package var summary: String { intent?.description ?? "\(eventType)" }
 }

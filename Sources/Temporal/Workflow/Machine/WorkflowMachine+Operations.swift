@@ -71,9 +71,23 @@ extension WorkflowMachine {
         return OperationID(number: counters.operation)
     }
 
-    mutating func send(_ command: APICommand, of operation: OperationID? = nil, hasGeneratedID: Bool = false)
-    {
-        unsent.append(PendingCommand(command: command, operation: operation, hasGeneratedID: hasGeneratedID))
+    mutating func send(
+        _ attributes: APICommand.OneOf_Attributes,
+        of operation: OperationID? = nil,
+        summary: APIUserMetadata? = nil,
+        isOptional: Bool = false,
+        hasGeneratedID: Bool = false
+    ) {
+        var command = APICommand(attributes)
+        if let summary { command.userMetadata = summary }
+        unsent.append(
+            PendingCommand(
+                command: command,
+                operation: operation,
+                isOptional: isOptional,
+                hasGeneratedID: hasGeneratedID
+            )
+        )
     }
 
     package mutating func startTimer(_ duration: Duration, summary: APIUserMetadata? = nil) -> OperationID {
@@ -81,18 +95,12 @@ extension WorkflowMachine {
         let timer = "\(counters.timer)"
         let id = add(.timer(id: timer), name: "timer \(timer) of \(duration)")
         timers[timer] = id
-        send(
-            .with {
-                $0.commandType = .startTimer
-                $0.startTimerCommandAttributes = .with {
-                    $0.timerID = timer
-                    // The server refuses timers of no time.
-                    $0.startToFireTimeout = .init(rounding: max(duration, .milliseconds(1)))
-                }
-                if let summary { $0.userMetadata = summary }
-            },
-            of: id
-        )
+        let attributes = APIStartTimerCommandAttributes.with {
+            $0.timerID = timer
+            // The server refuses timers of no time.
+            $0.startToFireTimeout = .init(rounding: max(duration, .milliseconds(1)))
+        }
+        send(.startTimerCommandAttributes(attributes), of: id, summary: summary)
         return id
     }
 
@@ -111,14 +119,7 @@ extension WorkflowMachine {
             cancellation: cancellation
         )
         let id = add(.activity(activity), name: "activity \(activity.type) (\(activity.id))")
-        send(
-            .with {
-                $0.commandType = .scheduleActivityTask
-                $0.scheduleActivityTaskCommandAttributes = attributes
-                if let summary { $0.userMetadata = summary }
-            },
-            of: id
-        )
+        send(.scheduleActivityTaskCommandAttributes(attributes), of: id, summary: summary)
         return id
     }
 
@@ -185,12 +186,9 @@ extension WorkflowMachine {
         operations[start] = Operation(kind: .child(child), name: "start of \(name)")
         operations[result] = Operation(kind: .child(child), name: name)
         send(
-            .with {
-                $0.commandType = .startChildWorkflowExecution
-                $0.startChildWorkflowExecutionCommandAttributes = attributes
-                if let summary { $0.userMetadata = summary }
-            },
+            .startChildWorkflowExecutionCommandAttributes(attributes),
             of: start,
+            summary: summary,
             hasGeneratedID: isGenerated
         )
         return (start, result)
@@ -212,10 +210,7 @@ extension WorkflowMachine {
             name: "signal \(attributes.signalName) to \(attributes.execution.workflowID)"
         )
         send(
-            .with {
-                $0.commandType = .signalExternalWorkflowExecution
-                $0.signalExternalWorkflowExecutionCommandAttributes = attributes
-            },
+            .signalExternalWorkflowExecutionCommandAttributes(attributes),
             of: id,
             hasGeneratedID: attributes.childWorkflowOnly
         )
@@ -229,42 +224,31 @@ extension WorkflowMachine {
     {
         let id = add(.cancelExternal, name: "cancellation of \(attributes.workflowID)")
         send(
-            .with {
-                $0.commandType = .requestCancelExternalWorkflowExecution
-                $0.requestCancelExternalWorkflowExecutionCommandAttributes = attributes
-            },
+            .requestCancelExternalWorkflowExecutionCommandAttributes(attributes),
             of: id,
             hasGeneratedID: attributes.childWorkflowOnly
         )
         return id
     }
 
-    package mutating func upsertSearchAttributes(_ attributes: APISearchAttributes) {
+    package mutating func upsertSearchAttributes(_ attributes: APISearchAttributes, isOptional: Bool = false)
+    {
         send(
-            .with {
-                $0.commandType = .upsertWorkflowSearchAttributes
-                $0.upsertWorkflowSearchAttributesCommandAttributes = .with {
-                    $0.searchAttributes = attributes
-                }
-            }
+            .upsertWorkflowSearchAttributesCommandAttributes(.with { $0.searchAttributes = attributes }),
+            isOptional: isOptional
         )
     }
 
     package mutating func upsertMemo(_ memo: APIMemo) {
-        send(
-            .with {
-                $0.commandType = .modifyWorkflowProperties
-                $0.modifyWorkflowPropertiesCommandAttributes = .with { $0.upsertedMemo = memo }
-            }
-        )
+        send(.modifyWorkflowPropertiesCommandAttributes(.with { $0.upsertedMemo = memo }))
     }
 
     /// Makes the command that closes the run.
     ///
     /// Only the first one counts.
-    package mutating func close(_ command: APICommand) {
+    package mutating func close(_ attributes: APICommand.OneOf_Attributes) {
         guard terminal == nil else { return }
-        terminal = PendingCommand(command: command)
+        terminal = PendingCommand(command: APICommand(attributes))
     }
 
     // MARK: Giving up
@@ -277,14 +261,7 @@ extension WorkflowMachine {
         operations[id]?.cancelWasAsked = true
         switch operation.kind {
         case .timer(let timer):
-            if !withdraw(id) {
-                send(
-                    .with {
-                        $0.commandType = .cancelTimer
-                        $0.cancelTimerCommandAttributes = .with { $0.timerID = timer }
-                    }
-                )
-            }
+            if !withdraw(id) { send(.cancelTimerCommandAttributes(.with { $0.timerID = timer })) }
             operations[id] = nil
             timers[timer] = nil
             return [(id, .canceled)]
@@ -308,9 +285,7 @@ extension WorkflowMachine {
         _ activity: Activity,
         _ id: OperationID,
         eventID: Int64?
-    ) -> [(
-        OperationID, Resolution
-    )] {
+    ) -> [(OperationID, Resolution)] {
         let canceled = Resolution.failed(
             activity.failure(cause: .canceled("activity canceled"), scheduled: eventID)
         )
@@ -319,12 +294,7 @@ extension WorkflowMachine {
             return [(id, canceled)]
         }
         if activity.cancellation != .abandon, let eventID {
-            send(
-                .with {
-                    $0.commandType = .requestCancelActivityTask
-                    $0.requestCancelActivityTaskCommandAttributes = .with { $0.scheduledEventID = eventID }
-                }
-            )
+            send(.requestCancelActivityTaskCommandAttributes(.with { $0.scheduledEventID = eventID }))
         }
         guard activity.cancellation != .waitUntilCompleted else { return [] }
         operations[id] = nil
@@ -335,9 +305,7 @@ extension WorkflowMachine {
         _ number: UInt32,
         _ behavior: CancellationBehavior,
         _ id: OperationID
-    ) -> [(
-        OperationID, Resolution
-    )] {
+    ) -> [(OperationID, Resolution)] {
         if let index = freshRequests.firstIndex(where: { $0.operation == id }) {
             freshRequests.remove(at: index)
         } else if behavior != .abandon {
@@ -359,17 +327,12 @@ extension WorkflowMachine {
         for id in both { operations[id]?.cancelWasAsked = true }
         if !withdraw(child.start) {
             if child.cancellation != .abandon {
-                send(
-                    .with {
-                        $0.commandType = .requestCancelExternalWorkflowExecution
-                        $0.requestCancelExternalWorkflowExecutionCommandAttributes = .with {
-                            $0.workflowID = child.workflowID
-                            $0.childWorkflowOnly = true
-                            $0.reason = reason
-                        }
-                    },
-                    hasGeneratedID: true
-                )
+                let request = APIRequestCancelExternalWorkflowExecutionCommandAttributes.with {
+                    $0.workflowID = child.workflowID
+                    $0.childWorkflowOnly = true
+                    $0.reason = reason
+                }
+                send(.requestCancelExternalWorkflowExecutionCommandAttributes(request), hasGeneratedID: true)
             }
             if child.cancellation == .waitUntilCompleted { return [] }
         }

@@ -36,12 +36,7 @@ extension WorkflowMachine {
 
     private mutating func answer(_ update: UpdateRequest, _ kind: String, _ message: any Message) {
         append(update, kind, message)
-        send(
-            .with {
-                $0.commandType = .protocolMessage
-                $0.protocolMessageCommandAttributes = .with { $0.messageID = "\(update.instanceID)/\(kind)" }
-            }
-        )
+        send(.protocolMessageCommandAttributes(.with { $0.messageID = "\(update.instanceID)/\(kind)" }))
     }
 
     private mutating func append(_ update: UpdateRequest, _ kind: String, _ message: any Message) {

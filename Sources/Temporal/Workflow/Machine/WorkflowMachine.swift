@@ -155,11 +155,8 @@ package struct WorkflowMachine: Sendable {
             let attributes = event.workflowTaskFailedEventAttributes
             if attributes.cause == .resetWorkflow { reseed = attributes.newRunID }
         case .workflowTaskCompleted: noteLibrary(event.workflowTaskCompletedEventAttributes.sdkMetadata)
-        case let type where type.isOfCommand:
-            try match(event)
-            appliedUpTo = event.eventID
         default:
-            batch.append(event)
+            if let intent = event.intent { try match(event, intent) } else { batch.append(event) }
             appliedUpTo = event.eventID
         }
     }
