@@ -14,7 +14,10 @@ extension HostDaemon {
         var listeners = configuration.listeners.map {
             ProxyConfiguration.Listener(address: $0.address, port: $0.port)
         }
-        if let membership { listeners.append(membership.listener) }
+        if let membership {
+            listeners.append(membership.listener)
+            try await takePeerOrders(membership)
+        }
         let router = makeRouter()
         var proxyConfiguration = ProxyConfiguration(listeners: listeners)
         proxyConfiguration.timeouts.answer = .seconds(3600)
@@ -32,6 +35,16 @@ extension HostDaemon {
         for (id, entry) in entries { table[id.rawValue] = entry.cell }
         if membership != nil { loadRoutes() }
         if let settings = configuration.tls { try await startTLS(settings) }
+    }
+
+    private func takePeerOrders(_ membership: ClusterMembership) async throws {
+        let path = folder.run + "/orders.sock"
+        do {
+            peerOrders = try await PeerOrders.listen(at: path) { try await membership.take($0) }
+        } catch {
+            throw MartletError(.internal, "listen at \(path) for orders of other hosts", cause: error)
+        }
+        membership.takeOrders(at: path)
     }
 
     private func startTLS(_ settings: HostConfiguration.TLS) async throws {
