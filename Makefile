@@ -128,5 +128,11 @@ bench-cluster: tools ## Measure moves, drains and failovers under load. About ha
 	$(CLUSTER_BENCH) drain
 	$(CLUSTER_BENCH) failover
 
+# Databases in an object store, on a whole host with SeaweedFS. About five minutes; waking a thousand apps takes most of it.
+.PHONY: bench-databases
+bench-databases: tools ## Measure gated answers, wakes with a replica and apps asleep, beside baselines.
+	swift build $(HOST_BUILD)
+	for run in gated database-wake asleep; do echo "== $$run"; $$(swift build $(HOST_BUILD) --show-bin-path)/martlet-host-benchmark $$run; done
+
 .PHONY: bench
-bench: bench-host bench-proxy bench-cluster ## Run the benchmarks of the host, of the ingress and of a cluster.
+bench: bench-host bench-databases bench-proxy bench-cluster ## Run the benchmarks of the host, of its databases, of the ingress and of a cluster.

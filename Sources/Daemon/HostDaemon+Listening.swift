@@ -9,6 +9,7 @@ extension HostDaemon {
     /// Throws ``MartletError`` when an address cannot be listened on, or a certificate not be used.
     public func start(api: APIAddress?) async throws {
         guard proxy == nil else { return }
+        raiseFileLimit()
         try await openStore()
         if let api { apiDecision = .forward(Upstream(app: App(name: "api"), address: api.upstream)) }
         var listeners = configuration.listeners.map {

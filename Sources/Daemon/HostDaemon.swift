@@ -31,6 +31,8 @@ public actor HostDaemon: Service {
     var routesSource: (@Sendable () async throws -> Control.RouteTable)?
     /// The apps' databases beyond this host; nil for a host without a store.
     package internal(set) var databases: AppDatabases?
+    /// Those whose proofs the metrics have told of.
+    var provenApps: Set<ApplicationID> = []
 
     /// When control last asked for the loads, and what was counted when the last sample was taken.
     var lastReport = uptime()
