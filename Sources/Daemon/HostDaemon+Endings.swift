@@ -51,7 +51,7 @@ extension HostDaemon {
                 "a worker could not be thawed",
                 metadata: ["app": "\(entry.record.id)", "error": "\(error)"]
             )
-            instance.worker.child.signal(SIGKILL)
+            instance.worker.kill()
             return nil
         }
     }

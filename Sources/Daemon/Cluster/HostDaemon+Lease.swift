@@ -39,7 +39,7 @@ extension HostDaemon {
                 entry.departure = .lost(reason: "the host's lease was over")
                 departed.insert(entry.record.id)
             }
-            for instance in instances { instance.worker.child.signal(SIGKILL) }
+            for instance in instances { instance.worker.kill() }
             if let refusal = membership?.permission.refusal {
                 proxy?.refuseHeld(entry.cell.waiting, with: refusal)
             }
