@@ -15,15 +15,14 @@ extension HostDaemon {
         var listeners = configuration.listeners.map {
             ProxyConfiguration.Listener(address: $0.address, port: $0.port)
         }
-        if let membership {
-            listeners.append(membership.listener)
-            try await takePeerOrders(membership)
-        }
+        if let membership { try await takePeerOrders(membership) }
+        if let listener = membership?.listener { listeners.append(listener) }
         let router = makeRouter()
         var proxyConfiguration = ProxyConfiguration(listeners: listeners)
         proxyConfiguration.timeouts.answer = .seconds(3600)
+        let proxy: ProxyServer
         do {
-            let proxy = try ProxyServer(
+            proxy = try ProxyServer(
                 proxyConfiguration,
                 router: router,
                 observer: TrafficObserver(table: table)
@@ -35,7 +34,23 @@ extension HostDaemon {
         }
         for (id, entry) in entries { table[id.rawValue] = entry.cell }
         if membership != nil { loadRoutes() }
-        if let settings = configuration.tls { try await startTLS(settings) }
+        do {
+            if let settings = configuration.tls { try await startTLS(settings, proxy) }
+            if let membership, let security = membership.security {
+                try await security.start(
+                    membership.configuration.listener,
+                    group: membership.group,
+                    proxy: proxy
+                )
+            }
+        } catch {
+            await tls?.stop()
+            await membership?.security?.stop()
+            proxy.stop()
+            await proxy.stopped()
+            self.proxy = nil
+            throw error
+        }
     }
 
     private func takePeerOrders(_ membership: ClusterMembership) async throws {
@@ -48,18 +63,10 @@ extension HostDaemon {
         membership.takeOrders(at: path)
     }
 
-    private func startTLS(_ settings: HostConfiguration.TLS) async throws {
-        guard let proxy else { return }
-        do {
-            let tls = try TLSIngress(settings, proxy: proxy, logger: logger)
-            try await tls.start(settings.listeners)
-            self.tls = tls
-        } catch {
-            proxy.stop()
-            await proxy.stopped()
-            self.proxy = nil
-            throw error
-        }
+    private func startTLS(_ settings: HostConfiguration.TLS, _ proxy: ProxyServer) async throws {
+        let tls = try TLSIngress(settings, proxy: proxy, logger: logger)
+        try await tls.start(settings.listeners)
+        self.tls = tls
     }
 
     /// The picture of the routes as it is now.
@@ -81,7 +88,11 @@ extension HostDaemon {
     public var tlsPort: UInt16? { tls?.port }
 
     /// The port that other hosts connect to, once it is known.
-    public var peerPort: UInt16? { membership == nil ? nil : proxy?.addresses.last?.port }
+    public var peerPort: UInt16? {
+        guard let membership else { return nil }
+        if let security = membership.security { return security.port }
+        return proxy?.addresses.last?.port
+    }
 
     /// Where an app answers: with TLS where the host has it.
     public func url(of app: ApplicationID) -> String {

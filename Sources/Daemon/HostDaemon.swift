@@ -123,7 +123,7 @@ public actor HostDaemon: Service {
             )
         )
         membership = try configuration.cluster.map {
-            try ClusterMembership($0, host: configuration.host, limits: configuration.limits)
+            try ClusterMembership($0, host: configuration.host, logger: logger)
         }
         (jobs, jobSource) = AsyncStream.makeStream()
         (wakes, wakeSource) = AsyncStream.makeStream()
@@ -225,12 +225,15 @@ public actor HostDaemon: Service {
         isStopping = true
         stopping.set(())
         let deadline = configuration.timeouts.drain
+        let security = membership?.security
         await withDiscardingTaskGroup { [proxy, tls] group in
             group.addTask { await proxy?.drain(deadline: deadline) }
             group.addTask { await tls?.drain(deadline: deadline) }
+            group.addTask { await security?.drain(deadline: deadline) }
         }
         await tls?.stop()
         await peerOrders?.close()
+        await security?.stop()
         let instances = entries.values.flatMap { $0.awake.map { Array($0.instances.values) } ?? [] }
         let grace = configuration.timeouts.stop
         await withDiscardingTaskGroup { group in

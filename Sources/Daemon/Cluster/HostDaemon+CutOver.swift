@@ -86,7 +86,8 @@ extension ClusterMembership {
     ///
     /// `name`: which of the host names that only hosts use.
     func request(to address: HostAddress, _ name: String) -> HTTPClientRequest {
-        var request = HTTPClientRequest(url: "http://\(address)/")
+        var request = HTTPClientRequest(url: "\(security == nil ? "http" : "https")://\(address)/")
+        request.tlsConfiguration = security?.connector.clientConfiguration
         request.headers.add(name: "Host", value: name)
         request.headers.add(name: "Peer-Authorization", value: configuration.secret.peerSecret)
         request.headers.add(name: "Peer-Hops", value: "1")

@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import Proxy
+import ProxyTLS
 
 /// The routes of the cluster: taken from control, from each other, and from the disk after a restart.
 extension HostDaemon {
@@ -83,6 +84,7 @@ extension HostDaemon {
             group.addTask { await self.retryLoop(membership) }
             group.addTask { await self.gossipLoop(membership) }
             group.addTask { await self.hearLoop(membership) }
+            group.addTask { await self.lostPeersLoop(membership) }
             group.addTask { await self.leaseLoop(membership) }
             group.addTask { await self.statisticsLoop(membership.configuration.statisticsInterval) }
             // A graceful shutdown cancels nothing.
@@ -141,9 +143,12 @@ extension ClusterMembership {
     private static let maximumTableBytes = 64 << 20
 
     /// Asks a host for its routes.
-    func routes(at address: HostAddress) async throws -> Control.RouteTable {
+    func routes(
+        at address: HostAddress,
+        timeout: Duration = .seconds(5)
+    ) async throws -> Control.RouteTable {
         let request = request(to: address, ClusterView.internalName)
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(5))
+        let response = try await HTTPClient.shared.execute(request, timeout: TimeAmount(timeout))
         let body = try await response.body.collect(upTo: Self.maximumTableBytes)
         guard response.status == .ok else {
             throw MartletError(.unavailable, "get routes from \(address): it answers \(response.status.code)")
