@@ -5,5 +5,3 @@ import TestSupport
 package func runPython(_ script: String, environment: [String: String]) async throws -> [String] {
     try await run(tool("python3", group: "test"), ["-c", script], environment: environment)
 }
-
-}

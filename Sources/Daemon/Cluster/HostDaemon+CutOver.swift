@@ -1,6 +1,8 @@
 import AsyncHTTPClient
 import Control
 import Foundation
+import ProxyTLS
+import ClusterContract
 import Logging
 import NIOCore
 import NIOHTTP1
