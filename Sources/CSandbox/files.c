@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <linux/openat2.h>
 #include <sys/resource.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -87,6 +89,22 @@ int64_t csandbox_send(int fd, const void *bytes, uint64_t count) {
 
 void csandbox_close(int fd) { close(fd); }
 int csandbox_open_read(const char *path) { return result(open(path, O_RDONLY | O_CLOEXEC)); }
+
+int csandbox_open_inside(const char *folder, const char *name) {
+    int base = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (base < 0) return -errno;
+    // A pipe or device is not waited for.
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
+    int fd = (int)syscall(SYS_openat2, base, name, &how, sizeof how);
+    int error = fd < 0 ? -errno : 0;
+    close(base);
+    struct stat info;
+    if (!error && fstat(fd, &info)) error = -errno;
+    if (!error && !S_ISREG(info.st_mode)) error = -EINVAL;
+    if (error && fd >= 0) close(fd);
+    return error ? error : fd;
+}
 int csandbox_open_write(const char *path) { return result(open(path, O_WRONLY | O_CLOEXEC)); }
 int csandbox_open_append(const char *path) {
     return result(open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -124,9 +142,9 @@ int csandbox_lock_file(const char *path) {
     return fd;
 }
 
-int csandbox_copy_file(const char *source, const char *target) {
-    int from = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (from < 0) return -errno;
+int csandbox_copy_inside(const char *folder, const char *name, const char *target) {
+    int from = csandbox_open_inside(folder, name);
+    if (from < 0) return from;
     struct stat info;
     int to = -1, error = 0;
     if (fstat(from, &info)) error = -errno;

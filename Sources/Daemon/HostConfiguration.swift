@@ -88,6 +88,8 @@ public struct HostConfiguration: Sendable {
     public enum Sandbox: Sendable, Equatable {
         /// Namespaces and a minimal root, by this program.
         case bubblewrap(URL)
+        /// The same, made by this OCI runtime: `crun`, `runsc`.
+        case oci(URL)
         /// The runtime's permissions alone.
         ///
         /// Unsafe with code of others; the daemon warns at start.
@@ -163,6 +165,9 @@ public struct HostConfiguration: Sendable {
         /// Of an app's data folder; and how many files it may hold, with one more for each 16 KiB above the default.
         public var diskBytes = 1 << 30
         public var diskFiles = 65_536
+        /// What an app may write in a second in the long run, and read from the disk; nil for anything.
+        public var writtenBytesPerSecond: Int? = 32 << 20
+        public var readBytesPerSecond: Int? = 128 << 20
         /// An app whose modules took longer than this to load at its check is started with its compiled modules at
         /// hand, in a worker of its own instead of one from the pool.
         ///
@@ -180,6 +185,13 @@ public struct HostConfiguration: Sendable {
         public var freeDiskBytes = 64 << 20
 
         public init() {}
+
+        /// How an app that uses much is held back.
+        var load: LoadPlan.Limits {
+            var limits = LoadPlan.Limits()
+            limits.writtenBytesPerSecond = writtenBytesPerSecond
+            return limits
+        }
 
         /// What a data folder may hold.
         func disk(_ bytes: Int?) -> DiskUsage {

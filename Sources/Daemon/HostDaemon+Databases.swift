@@ -110,7 +110,7 @@ extension HostDaemon {
         logs.log(of: app).note("stopped: \(reason)", version: entry.record.version, level: .error)
         entry.lastFailure = ApplicationStatus.Failure(message: reason, at: Date())
         for instance in entry.awake?.instances.values ?? [:].values {
-            instance.worker.child.signal(SIGKILL)
+            instance.worker.kill()
         }
     }
 }

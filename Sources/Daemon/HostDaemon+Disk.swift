@@ -23,6 +23,37 @@ extension HostDaemon {
     }
 }
 
+/// Keeps apps from slowing each other down by what they use.
+extension HostDaemon {
+    func loadLoop() async {
+        let queue = DispatchQueue(label: "load", target: .global(qos: .userInitiated))
+        var pause = LoadPlan.usual
+        while !Task.isCancelled, !isStopping {
+            do { try await Task.sleep(for: pause) } catch { return }
+            let now = uptime()
+            var due: [(ApplicationID, Instance)] = []
+            var next = now + LoadPlan.usual
+            for app in watched {
+                guard let awake = entries[app]?.awake else { continue }
+                for instance in awake.instances.values where instance.worker.end.value == nil {
+                    if instance.loadDue <= now { due.append((app, instance)) }
+                    next = min(next, max(instance.loadDue, now))
+                }
+            }
+            if !due.isEmpty {
+                let looked = due
+                // It throws nothing.
+                let notes = try? await onQueue(queue) { looked.map { ($0.0, $0.1, $0.1.checkLoad()) } }
+                for case (let app, let instance, let note?) in notes ?? [] {
+                    logs.log(of: app).note(note, version: instance.version, level: .warn)
+                }
+                next = looked.map(\.1.loadDue).min().map { min($0, uptime() + LoadPlan.usual) } ?? next
+            }
+            pause = max(next - uptime(), LoadPlan.near)
+        }
+    }
+}
+
 extension DiskUsage {
     /// Looks at a folder, without following links; at most at about `maximumFiles` names.
     static func measure(_ path: String, maximumFiles: Int) -> DiskUsage? {

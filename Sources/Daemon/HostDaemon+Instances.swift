@@ -63,7 +63,8 @@ extension HostDaemon {
             requestTimeout: requestTimeout,
             limits: groupLimits,
             data: data,
-            disk: configuration.limits.disk(limits.diskBytes)
+            disk: configuration.limits.disk(limits.diskBytes),
+            load: configuration.limits.load
         )
         let order = StartOrder(
             app: app,

@@ -278,7 +278,7 @@ extension HostDaemon {
                 "a worker could not be thawed",
                 metadata: ["app": "\(entry.record.id)", "error": "\(error)"]
             )
-            instance.worker.child.signal(SIGKILL)
+            instance.worker.kill()
             return nil
         }
     }

@@ -8,7 +8,7 @@ extension HostDaemon {
     /// Throws ``MartletError`` with code `not_found`.
     package func killWorkers(of app: ApplicationID) throws {
         for instance in try entry(app).awake?.instances.values ?? [:].values {
-            instance.worker.child.signal(SIGKILL)
+            instance.worker.kill()
         }
     }
 

@@ -212,6 +212,7 @@ public actor HostDaemon: Service {
                 group.addTask { await self.takeOverStoredApplications() }
                 group.addTask { await self.cronLoop() }
                 group.addTask { await self.diskLoop() }
+                group.addTask { await self.loadLoop() }
                 group.addTask { await self.fillRuntimeCache() }
                 for await job in jobs { group.addTask { await job() } }
                 // A graceful shutdown ends the streams but cancels nothing. This ends the sweep and the workers, and with

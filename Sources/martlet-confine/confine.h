@@ -16,9 +16,11 @@ int confine_landlock_version(void);
 
 /// Restricts files to the rules, and signals and abstract sockets to this process's own descendants where the kernel can.
 /// Returns 0 or a negative error number, with the rule it failed at in `*failed` (-1: none of them).
-int confine_files(const confine_rule *rules, int count, int *failed);
+/// Without `has_links` no symbolic links, pipes or devices can be made: what an app leaves in its data is opened by programs
+/// outside of its sandbox too.
+int confine_files(const confine_rule *rules, int count, int has_links, int *failed);
 
 /// Restricts system calls, for this process and all that it starts. Returns 0 or a negative error number.
-int confine_calls(void);
+int confine_calls(int has_links);
 
 #endif

@@ -23,6 +23,10 @@ enum {
     WRITE_FILE = 1 << 1,
     READ_FILE = 1 << 2,
     READ_DIR = 1 << 3,
+    MAKE_CHARACTER_DEVICE = 1 << 6,
+    MAKE_PIPE = 1 << 10,
+    MAKE_BLOCK_DEVICE = 1 << 11,
+    MAKE_LINK = 1 << 12,
     TRUNCATE = 1 << 14,
     IOCTL_DEVICE = 1 << 15,
 };
@@ -56,10 +60,10 @@ static uint64_t allowed(const confine_rule *rule, uint64_t all) {
     return 0;
 }
 
-static int add(int set, const confine_rule *rule, uint64_t all) {
+static int add(int set, const confine_rule *rule, uint64_t all, uint64_t never) {
     int fd = open(rule->path, O_PATH | O_CLOEXEC);
     if (fd < 0) return -errno;
-    struct path_rule path = {.allowed = allowed(rule, all), .parent = fd};
+    struct path_rule path = {.allowed = allowed(rule, all) & ~never, .parent = fd};
     struct stat info;
     int error = fstat(fd, &info) ? -errno : 0;
     if (!error && !S_ISDIR(info.st_mode)) path.allowed &= of_files;
@@ -68,7 +72,7 @@ static int add(int set, const confine_rule *rule, uint64_t all) {
     return error;
 }
 
-int confine_files(const confine_rule *rules, int count, int *failed) {
+int confine_files(const confine_rule *rules, int count, int has_links, int *failed) {
     *failed = -1;
     int version = confine_landlock_version();
     if (version == 0) return -ENOSYS;
@@ -80,7 +84,8 @@ int confine_files(const confine_rule *rules, int count, int *failed) {
     if (set < 0) return -errno;
     int error = 0;
     for (int index = 0; index < count && !error; index++) {
-        error = add(set, &rules[index], all);
+        uint64_t special = MAKE_CHARACTER_DEVICE | MAKE_PIPE | MAKE_BLOCK_DEVICE | MAKE_LINK;
+        error = add(set, &rules[index], all, has_links ? 0 : special);
         if (error) *failed = index;
     }
     if (!error && syscall(SYS_restrict, set, 0)) error = -errno;

@@ -1,7 +1,7 @@
 // martlet-confine: the last program before an app's runtime. It takes away what the runtime does not need, and becomes it.
 //
 //     martlet-confine --probe
-//     martlet-confine [--read PATH] [--execute PATH] [--write PATH] [--file-bytes N] [--without files|calls] -- PROGRAM …
+//     martlet-confine [--read PATH] [--execute PATH] [--write PATH] [--file-bytes N] [--without files|calls] [--with links] -- PROGRAM …
 #define _GNU_SOURCE
 #include "confine.h"
 
@@ -35,7 +35,7 @@ static int probe(void) {
 
 int main(int count, char **arguments) {
     confine_rule rules[MAXIMUM_RULES];
-    int rule_count = 0, has_files = 1, has_calls = 1, index = 1;
+    int rule_count = 0, has_files = 1, has_calls = 1, has_links = 0, index = 1;
     struct rlimit file_bytes = {RLIM_INFINITY, RLIM_INFINITY};
     if (count == 2 && !strcmp(arguments[1], "--probe")) return probe();
     for (; index < count && strcmp(arguments[index], "--"); index += 2) {
@@ -47,6 +47,9 @@ int main(int count, char **arguments) {
             if (!strcmp(value, "files")) has_files = 0;
             else if (!strcmp(value, "calls")) has_calls = 0;
             else return usage(value);
+        } else if (!strcmp(name, "--with")) {
+            if (strcmp(value, "links")) return usage(value);
+            has_links = 1;
         } else {
             if (rule_count == MAXIMUM_RULES) return usage(name);
             rules[rule_count].path = value;
@@ -67,11 +70,11 @@ int main(int count, char **arguments) {
     setrlimit(RLIMIT_MSGQUEUE, &none);
     if (has_files) {
         int failed;
-        int error = confine_files(rules, rule_count, &failed);
+        int error = confine_files(rules, rule_count, has_links, &failed);
         if (error) return fail("restrict", failed < 0 ? "files" : rules[failed].path, -error);
     }
     if (has_calls) {
-        int error = confine_calls();
+        int error = confine_calls(has_links);
         if (error) return fail("restrict", "system calls", -error);
     }
     execv(arguments[index + 1], arguments + index + 1);

@@ -33,27 +33,33 @@ import Testing
 
     @Test func `version 2 writes its limits in its own words`() throws {
         try withFolder { folder in
-            try put("cpuset cpu memory pids\n", folder + "/cgroup.controllers")
+            try put("cpuset cpu io memory pids\n", folder + "/cgroup.controllers")
             for file in ["cgroup.subtree_control", "cgroup.procs"] { try put("", folder + "/" + file) }
             // What the kernel makes with each folder, this tree has before.
             let own = folder + "/martlet"
             for file in ["cgroup.subtree_control", "cgroup.freeze"] { try put("", own + "/" + file) }
-            for file in ["memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.freeze"] {
+            for file in ["memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.freeze", "io.max", "cpu.idle"] {
                 try put("", own + "/w1/" + file)
             }
             try put("populated 1\nfrozen 1\n", own + "/w1/cgroup.events")
             try put("low 0\noom_kill 3\n", own + "/w1/memory.events")
             try put("12345\n", own + "/w1/memory.current")
             let groups = try #require(ControlGroupsV2(tree: folder, name: "martlet", isRoot: true))
-            #expect(groups.features == .all)
-            #expect(groups.summary == "v2 (memory, cpu, pids, freezer)")
+            #expect(groups.features == [.all, .reads])
+            #expect(groups.summary == "v2 (memory, cpu, pids, freezer, io)")
             let group = try groups.make("w1")
-            try group.set(.init(memoryBytes: 1 << 20, cpu: 0.5, processes: 10))
+            try group.set(.init(memoryBytes: 1 << 20, cpu: 0.5, processes: 10, reads: .init(disk: "8:0", bytesPerSecond: 1000)))
             let read = { ControlGroupDetection.text(own + "/w1/" + $0) }
             #expect(read("memory.max") == "1048576")
             #expect(read("memory.swap.max") == "0")
             #expect(read("cpu.max") == "25000 50000")
             #expect(read("pids.max") == "10")
+            #expect(read("io.max") == "8:0 rbps=1000")
+            group.setYielding(true)
+            #expect(read("cpu.idle") == "1")
+            try group.brake()
+            #expect(read("cgroup.freeze") == "1")
+            try group.thaw()
             try group.freeze()
             #expect(read("cgroup.freeze") == "1")
             #expect(group.memoryBytes() == 12345)
@@ -80,6 +86,42 @@ import Testing
             own.removeEmptyDaemons(olderThan: .zero)
             #expect(ControlFolder(path: folder).folders().sorted() == ["martlet-busy", "other"])
         }
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "control groups take root"))
+    func `this machine's own groups take limits, stop and yield`() throws {
+        let name = "martlet-test-\(UUID().uuidString.prefix(8).lowercased())"
+        let groups = ControlGroupDetection.detect(name: name)
+        defer { groups.close() }
+        guard groups.features.isSuperset(of: .all) else { return }
+        let group = try groups.make("w1")
+        defer { _ = group.destroy() }
+        let child = Process()
+        child.executableURL = URL(fileURLWithPath: "/bin/sh")
+        child.arguments = ["-c", "while :; do :; done"]
+        try child.run()
+        defer {
+            kill(child.processIdentifier, SIGKILL)
+            child.waitUntilExit()
+        }
+        let entrances = try group.entrances()
+        for entrance in entrances {
+            let text = "\(child.processIdentifier)"
+            #expect(write(entrance, text, text.utf8.count) == text.utf8.count)
+            close(entrance)
+        }
+        #expect(group.processes() == [child.processIdentifier])
+        group.setYielding(true)
+        for _ in 0..<1000 where group.usage().cpu == .zero { usleep(10_000) }
+        #expect(group.usage().cpu > .zero)
+        try group.freeze()
+        let stopped = group.usage().cpu
+        usleep(100_000)
+        #expect(group.usage().cpu == stopped)
+        group.setYielding(false)
+        try group.thaw()
+        for _ in 0..<1000 where group.usage().cpu == stopped { usleep(10_000) }
+        #expect(group.usage().cpu > stopped)
     }
 
     @Test func `a machine without control groups says so`() {

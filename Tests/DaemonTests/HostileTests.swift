@@ -36,6 +36,25 @@ import Testing
         }
     }
 
+    @Test(
+        .enabled(
+            if: ProcessInfo.processInfo.environment["MARTLET_SOAK"] != nil
+                && FileManager.default.isExecutableFile(atPath: "/usr/bin/crun"),
+            "the same attacks as above, by make soak"
+        )
+    )
+    func `no attack reaches anything out of a sandbox by crun`() async throws {
+        try await HostileHost.with {
+            $0.sandbox = .oci(URL(fileURLWithPath: "/usr/bin/crun"))
+        } _: { host in
+            for name in try await host.names() {
+                let escaped = try await host.attack(name)
+                #expect(escaped == nil, "\(name)")
+                try await host.expectNeighbour(after: name)
+            }
+        }
+    }
+
     struct Bomb: Sendable, CustomTestStringConvertible {
         var path: String
         /// What the caller is told; nil where the app goes on and answers itself.

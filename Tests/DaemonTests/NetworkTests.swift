@@ -1,5 +1,5 @@
 import Control
-import Daemon
+@testable import Daemon
 import Foundation
 import Testing
 
@@ -128,6 +128,63 @@ import Testing
             #expect(outcome.value == "32", "\(outcome)")
             let modest = try await fixture.evaluate(Apps.connecting(to: "198.51.100.7"), in: "modest")
             #expect(modest.value == "hello from 198.51.100.7", "\(modest)")
+        }
+    }
+
+    @Test(.enabled(if: TestInternet.isPossible))
+    func `an app gets no more bandwidth than it may, in either direction`() async throws {
+        let internet = try TestInternet(forwards: true)
+        try await HostFixture.with {
+            $0.network.outside = internet.machinePath
+            $0.network.resolvers = [internet.resolver]
+            $0.network.limits.bytesPerSecond = 1_000_000
+        } _: { fixture in
+            await fixture.daemon.waitForNetwork()
+            try await fixture.deploy("heavy", Apps.evaluator)
+            for direction in ["down", "up "] {
+                // Milliseconds for 3 MB; without the limit it takes a few, and a busy machine only makes it more.
+                let outcome = try await fixture.evaluate(
+                    """
+                    const connection = await Deno.connect({ hostname: "198.51.100.7", port: 8081 });
+                    const began = performance.now();
+                    await connection.write(new TextEncoder().encode("\(direction)".trim().padEnd(4)));
+                    if ("\(direction)" !== "down") {
+                      const bytes = new Uint8Array(3_000_000);
+                      for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
+                    }
+                    let count = 0;
+                    const buffer = new Uint8Array(65536);
+                    for (let read; (read = await connection.read(buffer)) !== null;) count += read;
+                    if (count < 4) throw new Error("only " + count + " bytes came");
+                    return String(Math.round(performance.now() - began));
+                    """,
+                    in: "heavy"
+                )
+                let time = try #require(outcome.value.flatMap(Int.init), "\(direction): \(outcome)")
+                #expect(time >= 2000, "\(direction)")
+            }
+        }
+        withExtendedLifetime(internet) {}
+    }
+
+    @Test(.enabled(if: TestInternet.isPossible))
+    func `the cluster's other hosts are out of reach, by number and by name`() async throws {
+        try await Self.with { fixture in
+            try await fixture.deploy("probe", Apps.evaluator)
+            let before = try await fixture.evaluate(Apps.connecting(to: "198.51.100.8"), in: "probe")
+            #expect(before.value == "hello from 198.51.100.8", "\(before)")
+            let gateway = try #require(fixture.daemon.gateway)
+            gateway.denyPeers(["198.51.100.8", "2400:cb01::7", "10.0.0.1", "no address"])
+            for target in ["198.51.100.8", "api.example.test", "2400:cb01::7", "six.test"] {
+                let outcome = try await fixture.evaluate(Apps.connecting(to: target), in: "probe")
+                #expect(outcome.value == nil, "\(target): \(outcome)")
+            }
+            let other = try await fixture.evaluate(Apps.connecting(to: "198.51.100.7"), in: "probe")
+            #expect(other.value == "hello from 198.51.100.7", "\(other)")
+            // The host is gone from the cluster.
+            gateway.denyPeers([])
+            let after = try await fixture.evaluate(Apps.connecting(to: "198.51.100.8"), in: "probe")
+            #expect(after.value == "hello from 198.51.100.8", "\(after)")
         }
     }
 }

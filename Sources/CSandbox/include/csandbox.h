@@ -50,6 +50,10 @@ int csandbox_reap(pid_t pid, int blocks, int *code, int *status);
 /// Sends a signal through a descriptor of a process, so that a process id that was used again is never hit.
 int csandbox_signal(int pidfd, int signal);
 
+/// Makes an empty virtual machine with one processor on /dev/kvm (linux/kvm.h) and lets go of it. On failure a negative error
+/// number, with what was tried last in `*step`: opening, the version, the machine, the processor (0 to 3).
+int csandbox_try_machine(int *step);
+
 /// A close-on-exec descriptor of a process that need not be a child.
 int csandbox_open_process(pid_t pid);
 
@@ -89,6 +93,9 @@ int64_t csandbox_write(int fd, const void *bytes, uint64_t count);
 int64_t csandbox_send(int fd, const void *bytes, uint64_t count);
 void csandbox_close(int fd);
 int csandbox_open_read(const char *path);
+/// Opens an ordinary file of a folder that an app can change at any time: no link is followed on the way, nothing outside of
+/// the folder is reached and nothing is waited for. -ELOOP or -EXDEV for what leads elsewhere, -EINVAL for what is no file.
+int csandbox_open_inside(const char *folder, const char *name);
 int csandbox_open_write(const char *path);
 /// Opens for appending; the file is made with mode 0600 where there is none.
 int csandbox_open_append(const char *path);
@@ -108,8 +115,8 @@ int csandbox_detach(const char *path);
 uint64_t csandbox_monotonic(void);
 /// Takes an exclusive lock of a file without waiting: the descriptor, or -EWOULDBLOCK when another holds it.
 int csandbox_lock_file(const char *path);
-/// Binary copy of a file by the kernel, sharing blocks where the file system can.
-int csandbox_copy_file(const char *source, const char *target);
+/// Binary copy of a file, opened like ``csandbox_open_inside``, by the kernel, sharing blocks where the file system can.
+int csandbox_copy_inside(const char *folder, const char *name, const char *target);
 
 // Networks. Unless they say otherwise, these calls are about the network namespace of the calling thread.
 

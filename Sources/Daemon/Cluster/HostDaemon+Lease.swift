@@ -38,7 +38,7 @@ extension HostDaemon {
                 handle(.suspend, entry)
                 entry.departure = .lost(reason: "the host's lease was over")
             }
-            for instance in instances { instance.worker.child.signal(SIGKILL) }
+            for instance in instances { instance.worker.kill() }
             if let refusal = membership?.permission.refusal {
                 proxy?.refuseHeld(entry.cell.waiting, with: refusal)
             }

@@ -27,6 +27,8 @@ extension HostDaemon {
     func publish(_ table: Control.RouteTable) throws {
         guard let membership, try membership.take(table) else { return }
         proxy?.publish(makeRouter())
+        // No app has a way to another host, as it has none to its own.
+        gateway?.denyPeers(table.hosts.map(\.peer.address))
         // Peers are told of it once requests go by it.
         membership.group.generation = table.generation
         dropDeparted()

@@ -23,14 +23,15 @@ enum DataSnapshot {
             if type == .typeDirectory {
                 try StateFolder.make(target + "/" + name, mode: 0o700)
             } else if type == .typeRegular {
-                if isPartOfDatabase(path) { continue }
+                if isPartOfDatabase(source, name) { continue }
                 bytes += (attributes[.size] as? NSNumber)?.intValue ?? 0
                 guard bytes <= maximumBytes else { return false }
-                if isDatabase(path) {
+                if isDatabase(source, name) {
                     try copyDatabase(path, to: target + "/" + name)
                 } else {
-                    let result = csandbox_copy_file(path, target + "/" + name)
-                    if result != -ENOENT { try SystemError.check(result, "copy \(name)") }
+                    let result = csandbox_copy_inside(source, name, target + "/" + name)
+                    // Gone, or something else by now that is left out.
+                    if ![-ENOENT, -ELOOP, -EXDEV, -EINVAL, -ENXIO].contains(result) { try SystemError.check(result, "copy \(name)") }
                 }
             }
         }
@@ -38,17 +39,17 @@ enum DataSnapshot {
     }
 
     /// The first bytes of every SQLite database (sqlite.org/fileformat.html, 1.3).
-    static func isDatabase(_ path: String) -> Bool {
-        let fd = csandbox_open_read(path)
+    private static func isDatabase(_ folder: String, _ name: String) -> Bool {
+        let fd = csandbox_open_inside(folder, name)
         guard fd >= 0 else { return false }
         defer { csandbox_close(fd) }
         var bytes = [UInt8](repeating: 0, count: 16)
         return csandbox_read(fd, &bytes, 16) == 16 && bytes == Array("SQLite format 3\u{0}".utf8)
     }
 
-    private static func isPartOfDatabase(_ path: String) -> Bool {
-        for suffix in ["-wal", "-shm", "-journal"] where path.hasSuffix(suffix) {
-            return isDatabase(String(path.dropLast(suffix.count)))
+    private static func isPartOfDatabase(_ folder: String, _ name: String) -> Bool {
+        for suffix in ["-wal", "-shm", "-journal"] where name.hasSuffix(suffix) {
+            return isDatabase(folder, String(name.dropLast(suffix.count)))
         }
         return false
     }

@@ -17,15 +17,7 @@ package struct BubblewrapIsolator: Isolator {
     /// Files of the system that the runtime needs: its libraries, the certificates, the names of hosts.
     private let systemFiles: [String]
 
-    private static let layout = WorkerLayout(
-        deno: "/bin/deno",
-        runtime: "/runtime",
-        app: "/app",
-        data: "/var/data",
-        run: "/run/w",
-        cache: "/cache",
-        temporary: "/tmp"
-    )
+    private static let layout = WorkerLayout.sandboxed
 
     /// - Parameters:
     ///   - bwrap: the program.
@@ -50,11 +42,7 @@ package struct BubblewrapIsolator: Isolator {
         self.deno = deno
         self.runtime = runtime
         self.graftsFolders = graftsFolders
-        systemFiles =
-            Self.libraries(of: deno)
-            + [
-                "/etc/ssl/certs/ca-certificates.crt", "/etc/nsswitch.conf", "/usr/share/zoneinfo",
-            ].filter { FileManager.default.fileExists(atPath: $0) }
+        systemFiles = SystemFiles.needed(by: deno)
     }
 
     package var toolProgram: String { Self.layout.deno }
@@ -82,7 +70,7 @@ package struct BubblewrapIsolator: Isolator {
         if let cache = boot.folders?.cache {
             options += ["--bind", cache, Self.layout.cache]
         } else if let cache = boot.runtimeCache {
-            options += ["--ro-bind", cache, Self.layout.cache]
+            options += Self.sharedCache(cache)
         } else {
             options += ["--size", "67108864", "--tmpfs", Self.layout.cache]
         }
@@ -141,32 +129,7 @@ package struct BubblewrapIsolator: Isolator {
     }
 
     package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {
-        try await onQueue(boot.queue) {
-            try folders.app.withCString { app in
-                try folders.data.withCString { data in
-                    try Self.layout.app.withCString { appTarget in
-                        try Self.layout.data.withCString { dataTarget in
-                            let mounts = [
-                                csandbox_mount(
-                                    source: app,
-                                    target: appTarget,
-                                    attributes: UInt32(CSANDBOX_READ_ONLY | CSANDBOX_NO_EXECUTE)
-                                ),
-                                csandbox_mount(
-                                    source: data,
-                                    target: dataTarget,
-                                    attributes: UInt32(CSANDBOX_NO_SYMLINKS | CSANDBOX_NO_EXECUTE)
-                                ),
-                            ]
-                            var failed: Int32 = -1
-                            let result = csandbox_graft(pid, mounts, 2, Self.layout.run, &failed)
-                            let what = failed == 0 ? folders.app : failed == 1 ? folders.data : "folders"
-                            try SystemError.check(result, "put \(what) into worker \(boot.id)")
-                        }
-                    }
-                }
-            }
-        }
+        try await FolderGraft.perform(folders, Self.layout, into: boot, pid: pid)
     }
 
     private func namesOptions(hasOwnNetwork: Bool) -> [String] {
@@ -190,41 +153,15 @@ package struct BubblewrapIsolator: Isolator {
         "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
     ]
 
-    /// The shared libraries that a program loads, by asking the dynamic linker.
-    private static func libraries(of program: String) -> [String] {
-        let linkers = ["/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"]
-        guard let linker = linkers.first(where: { FileManager.default.fileExists(atPath: $0) }) else {
-            return []
-        }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: linker)
-        process.arguments = ["--list", program]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        do { try process.run() } catch { return [] }
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        var paths: [String] = []
-        for line in text.split(separator: "\n") {
-            for word in line.split(separator: " ") where word.hasPrefix("/") || word.hasPrefix("\t/") {
-                paths.append(word.trimmingCharacters(in: .whitespaces))
-            }
-        }
-        if !paths.contains(linker) { paths.append(linker) }
-        // Names in /lib are links into /usr/lib on current systems, and so they are in the sandbox.
-        return paths.map { $0.hasPrefix("/lib") ? "/usr" + $0 : $0 }.filter {
-            FileManager.default.fileExists(atPath: $0)
-        }
-    }
-}
-
-/// Runs blocking work on a queue, so that no thread of the concurrency runtime waits.
-func onQueue<Value: Sendable>(
-    _ queue: DispatchQueue,
-    _ body: @escaping @Sendable () throws -> Value
-) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        queue.async { continuation.resume(with: Result { try body() }) }
+    /// The harness's compiled modules, read-only, with room in memory beside them for those of the app.
+    ///
+    /// A module that is compiled is written; where that fails, the runtime tries again for 150 ms before it goes on
+    /// without (`atomic_write_file_with_retries` of Deno's `sys_traits`), and every wake would wait for it.
+    private static func sharedCache(_ cache: String) -> [String] {
+        let (modules, own) = ("/gen", "/gen/file/runtime")
+        return [
+            "--ro-bind", cache, layout.cache, "--size", "67108864", "--tmpfs", layout.cache + modules,
+            "--ro-bind-try", cache + own, layout.cache + own,
+        ]
     }
 }

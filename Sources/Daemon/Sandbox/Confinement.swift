@@ -56,12 +56,16 @@ package struct Confinement: Sendable, Equatable {
 
     private static let place = "/bin/confine"
 
+    /// Where the program is in the sandbox; nil without one.
+    var place: String? { program == nil ? nil : Self.place }
+
     /// How bubblewrap puts the program into the sandbox.
     var options: [String] { program.map { ["--ro-bind", $0, Self.place] } ?? [] }
 
     /// The beginning of the command line inside the sandbox.
     ///
     /// Landlock's rules hold for what is mounted below a folder, not on it: so the app's data is below `/var`.
+    /// `writable`: what the installation of packages writes to; it makes links, which an app may not.
     func command(_ layout: WorkerLayout, writable: [String] = []) -> [String] {
         guard program != nil else { return [] }
         var words = [Self.place]
@@ -76,6 +80,7 @@ package struct Confinement: Sendable, Equatable {
         } else {
             words += ["--without", "files"]
         }
+        if !writable.isEmpty { words += ["--with", "links"] }
         if !hasCalls { words += ["--without", "calls"] }
         return words + ["--"]
     }

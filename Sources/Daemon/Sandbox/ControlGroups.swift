@@ -35,6 +35,8 @@ package struct ControlGroupFeatures: OptionSet, Sendable {
     package static let cpu = Self(rawValue: 2)
     package static let processes = Self(rawValue: 4)
     package static let freezer = Self(rawValue: 8)
+    /// Reads from a disk; no machine has to have it.
+    package static let reads = Self(rawValue: 16)
     package static let all: Self = [.memory, .cpu, .processes, .freezer]
 
     /// The names of what is missing from `all`.
@@ -50,11 +52,26 @@ package struct ControlGroupLimits: Sendable, Equatable {
     /// Cores: 0.5 is half of one.
     package var cpu: Double?
     package var processes: Int?
+    /// What it may read from a disk.
+    package var reads: Reads?
 
-    package init(memoryBytes: Int? = nil, cpu: Double? = nil, processes: Int? = nil) {
+    /// A disk, and how fast it may be read.
+    package struct Reads: Sendable, Equatable {
+        /// `major:minor` of the whole disk.
+        package var disk: String
+        package var bytesPerSecond: Int
+
+        package init(disk: String, bytesPerSecond: Int) {
+            self.disk = disk
+            self.bytesPerSecond = bytesPerSecond
+        }
+    }
+
+    package init(memoryBytes: Int? = nil, cpu: Double? = nil, processes: Int? = nil, reads: Reads? = nil) {
         self.memoryBytes = memoryBytes
         self.cpu = cpu
         self.processes = processes
+        self.reads = reads
     }
 }
 
@@ -72,6 +89,12 @@ package protocol ControlGroup: Sendable {
     /// - Throws: ``SystemError`` also when they had not stopped after about 100 ms.
     func freeze() throws
     func thaw() throws
+    /// Stops its processes as soon as each of them can be, without waiting for it.
+    func brake() throws
+    /// Whether it gets only the CPU time that other groups leave.
+    ///
+    /// Nothing happens where the kernel cannot do that (before Linux 5.15).
+    func setYielding(_ yields: Bool)
     /// Memory in use, or nil where that is not known.
     func memoryBytes() -> Int?
     /// How often the kernel ended a process of it for lack of memory.
@@ -108,6 +131,15 @@ package struct CPUThrottling: Sendable, Equatable {
 }
 
 extension ControlGroup {
+    /// What its processes have used, of those that run.
+    package func usage() -> LoadPlan.Usage {
+        processes().reduce(into: LoadPlan.Usage()) { sum, pid in
+            guard let used = ProcessStat.usage(of: pid) else { return }
+            sum.cpu += used.cpu
+            sum.writtenBytes += used.writtenBytes
+        }
+    }
+
     /// Ends everything in it and removes it, waiting up to about a second.
     package func destroy() -> Bool {
         for attempt in 0..<100 {

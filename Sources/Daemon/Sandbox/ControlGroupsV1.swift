@@ -16,7 +16,7 @@ package struct ControlGroupsV1: ControlGroups {
     /// Result: nil when none can be used.
     package init?(trees: [String: String], name: String) {
         var roots: [(String, ControlFolder)] = []
-        for controller in ["memory", "cpu", "pids", "freezer"] {
+        for controller in ["memory", "cpu", "pids", "freezer", "blkio"] {
             guard let tree = trees[controller] else { continue }
             let folder = ControlFolder(path: tree + "/" + name)
             do {
@@ -27,7 +27,7 @@ package struct ControlGroupsV1: ControlGroups {
         guard !roots.isEmpty else { return nil }
         controllers = roots
         let bits: [String: ControlGroupFeatures] = [
-            "memory": .memory, "cpu": .cpu, "pids": .processes, "freezer": .freezer,
+            "memory": .memory, "cpu": .cpu, "pids": .processes, "freezer": .freezer, "blkio": .reads,
         ]
         features = roots.reduce(into: []) { $0.formUnion(bits[$1.0] ?? []) }
         summary = "v1 (" + roots.map(\.0).joined(separator: ", ") + ")"
@@ -100,6 +100,9 @@ struct ControlGroupV1: ControlGroup {
         if let pids = folders["pids"] {
             try pids.write(limits.processes.map(String.init) ?? "max", to: "pids.max")
         }
+        if let blkio = folders["blkio"], let reads = limits.reads {
+            try blkio.write("\(reads.disk) \(reads.bytesPerSecond)", to: "blkio.throttle.read_bps_device")
+        }
     }
 
     func freeze() throws {
@@ -111,6 +114,16 @@ struct ControlGroupV1: ControlGroup {
         }
         try thaw()
         throw SystemError(ETIMEDOUT, "freeze \(name)")
+    }
+
+    func brake() throws {
+        guard let freezer = folders["freezer"] else { throw SystemError(ENOTSUP, "stop \(name)") }
+        try freezer.write("FROZEN", to: "freezer.state")
+    }
+
+    func setYielding(_ yields: Bool) {
+        // Older kernels do not have the file.
+        try? folders["cpu"]?.write(yields ? "1" : "0", to: "cpu.idle")
     }
 
     func thaw() throws { try folders["freezer"]?.write("THAWED", to: "freezer.state") }

@@ -44,7 +44,7 @@ package struct ControlGroupsV2: ControlGroups {
         self.features = features
         let names = [
             (ControlGroupFeatures.memory, "memory"), (.cpu, "cpu"), (.processes, "pids"),
-            (.freezer, "freezer"),
+            (.freezer, "freezer"), (.reads, "io"),
         ]
         summary = "v2 (" + names.filter { features.contains($0.0) }.map(\.1).joined(separator: ", ") + ")"
     }
@@ -72,7 +72,7 @@ package struct ControlGroupsV2: ControlGroups {
     package func removeEmpty() { root.removeEmptyDaemons() }
 
     private static let controllers = [
-        ("memory", ControlGroupFeatures.memory), ("cpu", .cpu), ("pids", .processes),
+        ("memory", ControlGroupFeatures.memory), ("cpu", .cpu), ("pids", .processes), ("io", .reads),
     ]
 
     package func existing() -> [any ControlGroup] {
@@ -109,6 +109,9 @@ struct ControlGroupV2: ControlGroup {
         if features.contains(.processes) {
             try folder.write(limits.processes.map(String.init) ?? "max", to: "pids.max")
         }
+        if features.contains(.reads), let reads = limits.reads {
+            try folder.write("\(reads.disk) rbps=\(reads.bytesPerSecond)", to: "io.max")
+        }
     }
 
     func freeze() throws {
@@ -119,6 +122,14 @@ struct ControlGroupV2: ControlGroup {
         }
         try thaw()
         throw SystemError(ETIMEDOUT, "freeze \(name)")
+    }
+
+    func brake() throws { try folder.write("1", to: "cgroup.freeze") }
+
+    func setYielding(_ yields: Bool) {
+        guard features.contains(.cpu) else { return }
+        // Older kernels do not have the file.
+        try? folder.write(yields ? "1" : "0", to: "cpu.idle")
     }
 
     func thaw() throws { try folder.write("0", to: "cgroup.freeze") }
@@ -172,6 +183,8 @@ package struct NoControlGroups: ControlGroups {
             throw SystemError(ENOTSUP, "freeze \(name): this machine has no control groups")
         }
         func thaw() throws {}
+        func brake() throws {}
+        func setYielding(_ yields: Bool) {}
         func memoryBytes() -> Int? { nil }
         func outOfMemoryKills() -> Int { 0 }
         func processRefusals() -> Int { 0 }

@@ -30,7 +30,7 @@ public struct IsolationReport: Sendable {
         findings += confinement()
         findings.append(await network(configuration, scratch.path(percentEncoded: false)))
         findings += limits()
-        findings.append(machines())
+        findings += [runners(), machines()]
         return IsolationReport(findings: findings)
     }
 
@@ -157,15 +157,40 @@ public struct IsolationReport: Sendable {
         ]
     }
 
+    /// Hosts make no use of virtual machines; what is found says whether they could.
     private static func machines() -> Finding {
-        let hasKVM = access("/dev/kvm", R_OK | W_OK) == 0
+        var step: Int32 = 0
+        let result = csandbox_try_machine(&step)
+        guard result < 0 else {
+            return Finding(
+                id: "kvm",
+                isFine: true,
+                isRequired: false,
+                message: "/dev/kvm makes virtual machines; hosts make no use of them"
+            )
+        }
+        let what = ["be opened", "tell its version", "make a virtual machine", "make a processor"]
+        let error = SystemError(-result, "try /dev/kvm")
         return Finding(
             id: "kvm",
-            isFine: hasKVM,
+            isFine: false,
             isRequired: false,
-            message: hasKVM
-                ? "/dev/kvm can be opened; hosts make no use of it"
-                : "/dev/kvm cannot be opened; hosts make no use of it"
+            message: "/dev/kvm cannot \(what[min(Int(step), 3)]) (\(error)); hosts make no use of it"
+        )
+    }
+
+    /// The OCI runtimes that `--sandbox oci=PROGRAM` could name.
+    private static func runners() -> Finding {
+        let found = ["/usr/bin/crun", "/usr/bin/runsc", "/usr/local/bin/runsc"].filter {
+            FileManager.default.isExecutableFile(atPath: $0)
+        }
+        return Finding(
+            id: "oci",
+            isFine: !found.isEmpty,
+            isRequired: false,
+            message: found.isEmpty
+                ? "no OCI runtime (Debian: apt-get install crun); sandboxes are made by bubblewrap"
+                : found.map { "--sandbox oci=\($0)" }.joined(separator: ", ") + " can be used in place of bubblewrap"
         )
     }
 

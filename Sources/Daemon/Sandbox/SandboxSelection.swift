@@ -47,13 +47,7 @@ struct SandboxSelection {
                         + "or go on without a sandbox with --sandbox none"
                 )
             }
-            let canGraft = Self.isPrivileged
-            if !canGraft {
-                logger.warning(
-                    "no warm workers: only root can put an app into a waiting sandbox; apps wake more slowly",
-                    metadata: ["sandbox": "bubblewrap"]
-                )
-            }
+            let canGraft = Self.canGraft(logger)
             let confinement = try Self.confinement(&lacks)
             let network = try Self.network(configuration, folder: folder, &lacks, logger)
             gateway = network?.gateway
@@ -64,6 +58,39 @@ struct SandboxSelection {
                 confinement: confinement,
                 nameFiles: network?.files,
                 graftsFolders: canGraft
+            )
+        case .oci(let runner):
+            let program = runner.path(percentEncoded: false)
+            guard FileManager.default.isExecutableFile(atPath: program) else {
+                throw MartletError(
+                    .unavailable,
+                    "the OCI runtime is missing: \(program) is not a program (Debian: apt-get install crun)"
+                )
+            }
+            guard Self.isPrivileged, FileManager.default.isExecutableFile(atPath: "/usr/bin/unshare") else {
+                throw MartletError(
+                    .unavailable,
+                    "sandboxes by \(program) take root and /usr/bin/unshare (Debian: util-linux); use --sandbox bubblewrap"
+                )
+            }
+            // A runtime that is ended leaves its sandbox to the control group.
+            guard !groups.roots.isEmpty else {
+                throw MartletError(
+                    .unavailable,
+                    "sandboxes by \(program) take control groups, which this process may not use; use --sandbox bubblewrap"
+                )
+            }
+            let confinement = try Self.confinement(&lacks)
+            let network = try Self.network(configuration, folder: folder, &lacks, logger)
+            gateway = network?.gateway
+            isolator = try OCIIsolator(
+                program: program,
+                folder: folder.path + "/oci",
+                deno: deno,
+                runtime: runtime,
+                confinement: confinement,
+                nameFiles: network?.files,
+                graftsFolders: true
             )
         }
         var site = WorkerSite(
@@ -78,6 +105,7 @@ struct SandboxSelection {
             ),
             standardMemoryBytes: configuration.limits.memoryBytes
         )
+        site.reads = Self.reads(configuration, folder: folder)
         if configuration.sandbox != .none {
             site.runtimeCache = RuntimeCache(
                 folder: folder,
@@ -87,6 +115,36 @@ struct SandboxSelection {
             )
         }
         self.site = site
+    }
+
+    private static func canGraft(_ logger: Logger) -> Bool {
+        if isPrivileged { return true }
+        logger.warning(
+            "no warm workers: only root can put an app into a waiting sandbox; apps wake more slowly",
+            metadata: ["sandbox": "bubblewrap"]
+        )
+        return false
+    }
+
+    /// The disk that the apps' data is on, where the kernel knows of one (tmpfs and overlays have none).
+    private static func reads(
+        _ configuration: HostConfiguration,
+        folder: StateFolder
+    ) -> ControlGroupLimits.Reads? {
+        guard let rate = configuration.limits.readBytesPerSecond else { return nil }
+        var info = stat()
+        guard stat(folder.path, &info) == 0 else { return nil }
+        // Of a partition, the disk that it is on: `..` of its folder in /sys.
+        // How glibc packs the two numbers (makedev(3)).
+        let number = UInt64(info.st_dev)
+        let major = (number >> 8) & 0xFFF | (number >> 32) & ~0xFFF
+        let minor = number & 0xFF | (number >> 12) & 0xFFFFF00
+        let device = "/sys/dev/block/\(major):\(minor)"
+        guard FileManager.default.fileExists(atPath: device) else { return nil }
+        let isPart = FileManager.default.fileExists(atPath: device + "/partition")
+        let text = ControlGroupDetection.text(device + (isPart ? "/../dev" : "/dev"))
+        let disk = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        return disk.isEmpty ? nil : ControlGroupLimits.Reads(disk: disk, bytesPerSecond: rate)
     }
 
     private static func confinement(_ lacks: inout Lacks) throws -> Confinement {

@@ -32,6 +32,7 @@ final class Instance: Sendable {
         var limits: ControlGroupLimits
         var data: String
         var disk: DiskUsage
+        var load = LoadPlan.Limits()
     }
 
     private struct State {
@@ -41,6 +42,9 @@ final class Instance: Sendable {
         var order: EndCause?
         var cause: EndCause?
         var disk: DiskPlan
+        var load: LoadPlan
+        /// Whether the app's log says that it is held back.
+        var isBrakeNoted = false
         /// The CPU time that it had to wait for, when it started.
         var throttled: CPUThrottling
     }
@@ -72,6 +76,7 @@ final class Instance: Sendable {
                     start: start ?? DiskUsage(bytes: 0, files: 0),
                     now: uptime()
                 ),
+                load: LoadPlan(limits: bounds.load),
                 throttled: worker.group.throttling()
             )
         )
@@ -118,7 +123,7 @@ final class Instance: Sendable {
             state.order = cause
             return true
         }
-        if isFirst { worker.child.signal(SIGKILL) }
+        if isFirst { worker.kill() }
     }
 
     /// It did not answer in time and did not say so itself: whatever it does will never end.
@@ -144,6 +149,35 @@ final class Instance: Sendable {
         let now = uptime()
         let isOver = state.withLock { $0.disk.measured(usage, took: now - begin, now: now) }
         if isOver { kill(.diskFull(usage, bounds.disk)) }
+    }
+
+    // MARK: - What it uses
+
+    /// When to look at what it uses.
+    var loadDue: Uptime { state.withLock { $0.load.due } }
+
+    /// Looks at what it uses and holds it back where that is too much; on a thread that may wait.
+    ///
+    /// - Returns: what its log should say, once.
+    func checkLoad() -> String? {
+        let usage = worker.group.usage()
+        let (actions, isNew) = state.withLock { state in
+            let actions = state.load.looked(usage, now: uptime())
+            let isNew = actions.contains(.brake) && !state.isBrakeNoted
+            if isNew { state.isBrakeNoted = true }
+            return (actions, isNew)
+        }
+        for action in actions {
+            switch action {
+            case .brake: worker.brake()
+            case .release: worker.releaseBrake()
+            case .yieldCPU: worker.group.setYielding(true)
+            case .shareCPU: worker.group.setYielding(false)
+            }
+        }
+        guard isNew, let rate = bounds.load.writtenBytesPerSecond else { return nil }
+        return
+            "it writes faster than the \(ByteCount.format(rate)) a second that an app may write in the long run, and is slowed down"
     }
 
     // MARK: - What it does

@@ -23,6 +23,15 @@ package final class Worker: Sendable {
     private let control: ControlConnection
     private let inbox: Inbox
     private let output: Output
+    /// The freezer has two users: the app's sleep, and the brake of one that writes too fast.
+    private let stops = Mutex(Stops())
+
+    private struct Stops {
+        var sleeps = false
+        var isBraked = false
+        /// It ends: nothing may keep it from that.
+        var ends = false
+    }
 
     /// How the worker ended.
     package var end: Once<ProcessEnd> { child.end }
@@ -61,6 +70,7 @@ package final class Worker: Sendable {
         folders: WorkerFolders?,
         memoryLimit: Int? = nil,
         on site: WorkerSite,
+        haste: BootHaste? = nil,
         deadline: Duration
     ) async throws -> Worker {
         let folder = site.runFolder + "/" + id.description
@@ -90,6 +100,7 @@ package final class Worker: Sendable {
             var limits = site.bootLimits
             if let memoryLimit { limits.memoryBytes = memoryLimit }
             try group.set(limits)
+            haste?.attach(group)
             let control = try ControlConnection(path: folder + "/" + controlName, queue: queue) {
                 inbox.take($0)
             }
@@ -160,6 +171,8 @@ package final class Worker: Sendable {
         let waking = normal.map { max($0, site.wakingCPU) }
         var limits = order.limits
         limits.cpu = waking
+        limits.reads = site.reads
+        group.setYielding(false)
         try group.set(limits)
         if let network = boot.network, let gateway = site.gateway {
             try gateway.apply(order.network, to: network) { reason in
@@ -215,6 +228,7 @@ package final class Worker: Sendable {
 
     /// Asks the app to end, waits for it, and after the grace ends it by force.
     package func stop(_ reason: HostMessage.StopReason, grace: Duration) async {
+        endSoon()
         do {
             try await control.send(.stop(reason: reason, grace: grace))
             if await child.end.wait(atMost: grace + .seconds(2)) != nil { return await destroy() }
@@ -225,14 +239,62 @@ package final class Worker: Sendable {
     }
 
     package func freeze() async throws {
-        try await onQueue(boot.queue) { [group] in try group.freeze() }
+        try await onQueue(boot.queue) { [self] in
+            try stops.withLock { stops in
+                guard !stops.ends else { return }
+                stops.sleeps = true
+                do { try group.freeze() } catch {
+                    stops.sleeps = false
+                    throw error
+                }
+            }
+        }
     }
 
-    package func thaw() throws { try group.thaw() }
+    package func thaw() throws {
+        try stops.withLock { stops in
+            (stops.sleeps, stops.isBraked) = (false, false)
+            try group.thaw()
+        }
+    }
+
+    /// Stops it for a moment, because it uses too much; on a thread that may wait.
+    func brake() {
+        stops.withLock { stops in
+            guard !stops.ends, !stops.sleeps else { return }
+            stops.isBraked = true
+            // Where it cannot be stopped, it goes on.
+            try? group.brake()
+        }
+    }
+
+    func releaseBrake() {
+        stops.withLock { stops in
+            guard stops.isBraked else { return }
+            stops.isBraked = false
+            if !stops.sleeps { try? group.thaw() }  // Its end is noticed if that fails.
+        }
+    }
+
+    /// From now on it is not stopped any more, so that it can end.
+    private func endSoon() {
+        stops.withLock { stops in
+            stops.ends = true
+            if stops.isBraked || stops.sleeps { try? group.thaw() }  // It is ended by force then.
+            (stops.isBraked, stops.sleeps) = (false, false)
+        }
+    }
+
+    /// Ends its process by force; the rest follows from its end.
+    package func kill() {
+        child.signal(SIGKILL)
+        // A frozen process takes the signal once it runs again.
+        endSoon()
+    }
 
     /// Ends the process whatever it does, and removes everything that belongs to the worker.
     package func destroy() async {
-        child.signal(SIGKILL)
+        kill()
         let group = group
         // A frozen process ends only once it runs again, so the group goes first.
         let isGone = try? await onQueue(boot.queue) { group.destroy() }  // It throws nothing.

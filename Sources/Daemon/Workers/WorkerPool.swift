@@ -16,6 +16,7 @@ package actor WorkerPool {
     private var isMemoryShort = false
     private var lastFailure: (any Error)?
     private var bootTasks: [Int: Task<Void, Never>] = [:]
+    private var hastes: [Int: BootHaste] = [:]
     private var endings: [Int: Task<Void, Never>] = [:]
 
     /// `firstID`: the first worker's number.
@@ -61,6 +62,7 @@ package actor WorkerPool {
             try await withCheckedThrowingContinuation { continuation in
                 guard !Task.isCancelled else { return continuation.resume(throwing: CancellationError()) }
                 waiting.append((key, continuation))
+                for haste in hastes.values { haste.hurry() }
                 adjust()
             }
         } onCancel: {
@@ -150,11 +152,19 @@ package actor WorkerPool {
 
     private func startBoot() {
         let id = takeID()
+        let haste = BootHaste(isUrgent: !waiting.isEmpty)
+        hastes[id.number] = haste
         booting += 1
         // Kept, so that closing the pool waits for it.
         bootTasks[id.number] = Task {
             do {
-                let worker = try await Worker.boot(id, folders: nil, on: site, deadline: bootDeadline)
+                let worker = try await Worker.boot(
+                    id,
+                    folders: nil,
+                    on: site,
+                    haste: haste,
+                    deadline: bootDeadline
+                )
                 await booted(worker)
             } catch {
                 bootFailed(id, error)
@@ -165,6 +175,7 @@ package actor WorkerPool {
     private func booted(_ worker: Worker) async {
         booting -= 1
         bootTasks[worker.id.number] = nil
+        hastes[worker.id.number] = nil
         plan.booted()
         lastFailure = nil
         guard !isClosed else { return await worker.destroy() }
@@ -179,6 +190,7 @@ package actor WorkerPool {
     private func bootFailed(_ id: WorkerID, _ error: any Error) {
         booting -= 1
         bootTasks[id.number] = nil
+        hastes[id.number] = nil
         guard !isClosed else { return }
         plan.bootFailed(now: uptime())
         lastFailure = error

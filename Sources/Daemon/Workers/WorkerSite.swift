@@ -11,6 +11,8 @@ package struct WorkerSite: Sendable {
     package var harness: Harness
     /// The limits of a worker without an app.
     package var bootLimits: ControlGroupLimits
+    /// The disk under the apps' data and how fast each may read it; nil where that is not known or not limited.
+    package var reads: ControlGroupLimits.Reads?
     /// Cores that an app gets at least while it starts.
     package var wakingCPU = Double(min(ProcessInfo.processInfo.activeProcessorCount, 2))
     /// The memory limit for which the heap of the pool's workers is sized.
@@ -84,6 +86,20 @@ package struct ProcessIdentity: Sendable, Equatable {
 
 /// What the kernel says of a process: `/proc/PID/stat` (proc(5)).
 enum ProcessStat {
+    /// CPU time with that of its ended children, and what it has written to files (`/proc/PID/io`: pages that became
+    /// dirty, which includes those whose file is gone before they reach the disk).
+    static func usage(of pid: Int32) -> LoadPlan.Usage? {
+        guard let fields = fields(of: pid), fields.count > 14 else { return nil }
+        // utime, stime, cutime and cstime, fields 14 to 17, in ticks of which there are 100 a second.
+        let ticks = fields[11...14].reduce(0) { $0 + (Int($1) ?? 0) }
+        var written = 0
+        for line in ControlGroupDetection.text("/proc/\(pid)/io").split(separator: "\n")
+        where line.hasPrefix("write_bytes:") {
+            written = Int(line.dropFirst(12).trimmingCharacters(in: .whitespaces)) ?? 0
+        }
+        return LoadPlan.Usage(cpu: .milliseconds(ticks * 10), writtenBytes: written)
+    }
+
     /// The fields from the third on; nil when there is no such process.
     static func fields(of pid: Int32) -> [Substring]? {
         let stat = ControlGroupDetection.text("/proc/\(pid)/stat")

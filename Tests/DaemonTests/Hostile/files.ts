@@ -1,6 +1,8 @@
 import { backup, DatabaseSync } from "node:sqlite";
+import { call } from "./kernel.ts";
 import { type Attack, data, disguises, first, hostFiles, look } from "./targets.ts";
 
+const text = (value: string) => new TextEncoder().encode(value + "\0");
 const own = () => new DatabaseSync(`${data}/own.db`);
 
 export const files: Record<string, Attack> = {
@@ -28,6 +30,29 @@ export const files: Record<string, Attack> = {
       }
       return Deno.readTextFileSync(`${data}/hosts`);
     }]),
+
+  "leave links, pipes and devices for the host": () =>
+    first([
+      () => (Deno.symlinkSync(`${data}/plain`, `${data}/link`), "a symbolic link to an own file"),
+      () => (Deno.symlinkSync("../../victim/data/main.db", `${data}/other.db`), "a symbolic link to another app"),
+      () => (Deno.symlinkSync("/etc", "/tmp/etc"), "a symbolic link in /tmp"),
+      // mknodat: a pipe, and the memory of the machine.
+      () => call(259, -100, text(`${data}/pipe.db`), 0o010600, 0) === 0 ? "a pipe" : null,
+      () => call(259, -100, text(`${data}/memory`), 0o020600, 0x0101) === 0 ? "a device" : null,
+    ]),
+
+  "change the compiled modules that all workers read": () =>
+    first(
+      ["/cache/gen/file/runtime/harness.ts.js", "/cache/gen/file/runtime/new.js", "/cache/v8_code_cache_v2"].map((
+        path,
+      ) => () => {
+        Deno.writeTextFileSync(path, "globalThis.stolen = true;");
+        return path;
+      }).concat([() => {
+        Deno.renameSync("/cache/gen/file/runtime", "/cache/gen/file/old");
+        return "the folder was moved";
+      }]),
+    ),
 
   "make a hard link to the neighbour's files": (t) =>
     first(

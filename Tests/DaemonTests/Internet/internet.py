@@ -1,5 +1,6 @@
 """The internet of a test: answers on every address of the network namespace it runs in.
 
+Port 8081: sends 3 MB when it reads "down", and reads 3 MB before it answers when it reads "up".
 Port 8080: a line with the address that was called (TCP and UDP). Port 53: names (UDP and TCP).
 Prints "ready" once all of it listens, and ends with its standard input.
 """
@@ -75,6 +76,21 @@ def names(connection, _):
     connection.close()
 
 
+def transfer(connection, _):
+    connection.settimeout(60)
+    size = 3_000_000
+    try:
+        if connection.recv(4) == b"down":
+            connection.sendall(b"x" * size)
+        else:
+            while size > 0 and (chunk := connection.recv(65536)):
+                size -= len(chunk)
+            connection.sendall(b"read")
+    except OSError:
+        pass
+    connection.close()
+
+
 def serve(family, port, handle):
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,6 +114,7 @@ def datagrams(address, port, reply):
 for target, arguments in [
     (serve, (socket.AF_INET, 8080, hello)),
     (serve, (socket.AF_INET6, 8080, hello)),
+    (serve, (socket.AF_INET, 8081, transfer)),
     (serve, (socket.AF_INET, 53, names)),
     (datagrams, ("0.0.0.0", 8080, lambda data: b"hello " + data)),
     (datagrams, (resolver, 53, lambda data: answer(data, True))),

@@ -28,7 +28,7 @@ extension Up {
         let maximumUpload = try OptionText.bytes(maximumUpload, "--max-upload")
         let folder = try stateFolder()
         let inside = folder.appending(path: "store").path(percentEncoded: false)
-        var arguments = ["--sandbox", sandbox.rawValue, "--sleep-after", sleepAfter, "--memory", memory]
+        var arguments = ["--sandbox", sandbox.description, "--sleep-after", sleepAfter, "--memory", memory]
         arguments += isolation.arguments
         if let litestream { arguments += ["--litestream", litestream] }
         if let deno { arguments += ["--deno", deno] }

@@ -162,6 +162,8 @@ extension Up.SandboxKind {
     var choice: HostConfiguration.Sandbox {
         switch self {
         case .none: .none
+        case .oci(let program):
+            .oci(program.contains("/") ? URL(filePath: program) : Programs.find(program) ?? URL(filePath: program))
         case .bubblewrap: .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
         }
     }

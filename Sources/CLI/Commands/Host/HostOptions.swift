@@ -55,11 +55,7 @@ extension HostOptions {
         )
         configuration.domain = domain
         try isolation.apply(to: &configuration)
-        switch sandbox {
-        case .none: configuration.sandbox = .none
-        case .bubblewrap:
-            configuration.sandbox = .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
-        }
+        configuration.sandbox = sandbox.choice
         configuration.sleep.after = try OptionText.duration(sleepAfter, "--sleep-after")
         configuration.limits.memoryBytes = try OptionText.bytes(memory, "--memory")
         return configuration

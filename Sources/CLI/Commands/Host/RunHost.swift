@@ -48,7 +48,8 @@ struct RunHost: AsyncParsableCommand, HostOptions {
     )
     var advertise: String?
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
-    @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = Up.SandboxKind.bubblewrap
+    @Option(help: "How workers are kept apart: bubblewrap, oci=PROGRAM (crun, runsc), or none.")
+    var sandbox = Up.SandboxKind.bubblewrap
     @OptionGroup var isolation: IsolationOptions
     @Option(
         name: .customLong("sleep-after"),

@@ -46,7 +46,8 @@ struct Up: AsyncParsableCommand, HostOptions {
     )
     var tlsKeys: [String] = []
     @Option(help: "Apps answer at APP.DOMAIN.") var domain = "localhost"
-    @Option(help: "How workers are kept apart: bubblewrap or none.") var sandbox = SandboxKind.bubblewrap
+    @Option(help: "How workers are kept apart: bubblewrap, oci=PROGRAM (crun, runsc), or none.")
+    var sandbox = SandboxKind.bubblewrap
     @OptionGroup var isolation: IsolationOptions
     @Option(
         help: "Deploy this folder once the host runs; can be given several times.",
@@ -77,8 +78,32 @@ struct Up: AsyncParsableCommand, HostOptions {
     @Option(name: .customLong("log-level"), help: "How much to log.")
     var logLevel = LogLevel.warning
 
-    enum SandboxKind: String, ExpressibleByArgument, CaseIterable {
-        case bubblewrap, none
+    enum SandboxKind: ExpressibleByArgument, Equatable, CustomStringConvertible {
+        case bubblewrap
+        /// The path of an OCI runtime.
+        case oci(String)
+        case none
+
+        init?(argument: String) {
+            switch argument {
+            case "bubblewrap": self = .bubblewrap
+            case "none": self = .none
+            default:
+                guard argument.hasPrefix("oci="), argument.count > 4 else { return nil }
+                self = .oci(String(argument.dropFirst(4)))
+            }
+        }
+
+        var description: String {
+            switch self {
+            case .bubblewrap: "bubblewrap"
+            case .oci(let program): "oci=\(program)"
+            case .none: "none"
+            }
+        }
+
+        static var allValueStrings: [String] { ["bubblewrap", "oci=PROGRAM", "none"] }
+        var defaultValueDescription: String { description }
     }
 
     /// The levels of swift-log.

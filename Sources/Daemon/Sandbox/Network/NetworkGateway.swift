@@ -36,6 +36,8 @@ package final class NetworkGateway: Sendable {
         var used: Set<Int> = []
         /// The host's own addresses, as the rules know them.
         var own: Set<IPAddress> = []
+        /// The other hosts of the cluster.
+        var peers: Set<IPAddress> = []
         var isClosed = false
     }
 
@@ -205,11 +207,24 @@ package final class NetworkGateway: Sendable {
         network.isLimited.withLock { $0 = true }
     }
 
+    /// Refuses the addresses of the cluster's other hosts, from now on instead of those before.
+    ///
+    /// `addresses`: numeric ones; private ones are out of reach anyway.
+    package func denyPeers(_ addresses: [String]) {
+        let peers = Set(addresses.compactMap { IPAddress($0) }.filter { AddressRules().allows($0) })
+        let isNew = state.withLock { state in
+            defer { state.peers = peers }
+            return state.peers != peers
+        }
+        if isNew { refreshOwnAddresses() }
+    }
+
     /// Notes the host's addresses, which no worker may reach whichever way leads to them; call it now and then.
     package func refreshOwnAddresses() {
         // Those that cannot be listed now stay refused.
-        guard let now = outside.addresses() else { return }
-        var own = state.withLock(\.own)
+        guard let here = outside.addresses() else { return }
+        let (known, now) = state.withLock { ($0.own, here.union($0.peers)) }
+        var own = known
         guard now != own else { return }
         let (new, gone) = (now.subtracting(own), own.subtracting(now))
         // What fails is tried again at the next look.
