@@ -26,18 +26,24 @@ enum Bombs {
             )
             var worst = 0.0
             for path in paths where only == nil || path == only {
-                let name = "bomb-\(path)"
-                try await site.daemon.copyForBenchmark(ApplicationID(validating: "attacker"), name)
                 var (quiet, loud): ([Double], [Double]) = ([], [])
                 var (failed, bombs) = (0, 0)
-                for _ in 0..<2 {
+                for round in 0..<2 {
+                    // An app that ends again and again is left alone for longer and longer, so there are several.
+                    let names = (0..<4).map { "bomb-\(path)-\(round)-\($0)" }
+                    for name in names {
+                        try await site.daemon.copyForBenchmark(ApplicationID(validating: "attacker"), name)
+                    }
+                    await site.daemon.fillPool()
                     quiet += await measure(site, seconds, &failed)
                     let stop = Stop()
-                    let bomber = Task.detached { await bomb(site, name, path, stop) }
+                    let bomber = Task.detached { await bomb(site, names, path, stop) }
                     loud += await measure(site, seconds, &failed)
                     stop.set()
                     bombs += await bomber.value
-                    try await site.daemon.killWorkers(of: ApplicationID(validating: name))
+                    for name in names {
+                        try await site.daemon.killWorkers(of: ApplicationID(validating: name))
+                    }
                 }
                 let (before, during) = (Times(quiet), Times(loud))
                 let ratio = during.quantile(0.99) / before.quantile(0.99)
@@ -73,17 +79,26 @@ enum Bombs {
         while ContinuousClock.now < end {
             let answer = await site.send("neighbour")
             if answer.status == 200 { times.append(answer.milliseconds) } else { failed += 1 }
-            try? await Task.sleep(for: .milliseconds(5))  // Never cancelled.
+            try? await Task.sleep(for: .milliseconds(2))  // Never cancelled.
         }
         return times
     }
 
-    /// Sets the bomb off again and again; the app may be answered for by the host while it recovers.
-    private static func bomb(_ site: Site, _ app: String, _ path: String, _ stop: Stop) async -> Int {
-        var count = 0
+    /// Sets the bomb off again and again, in the next app where the host answers for one that it leaves alone; a client
+    /// that is told so waits a little. Returns how often it went off.
+    private static func bomb(_ site: Site, _ apps: [String], _ path: String, _ stop: Stop) async -> Int {
+        var (count, refused) = (0, 0)
+        var index = 0
         while !stop.isSet {
-            _ = await Client.send(host: "\(app).localhost", port: site.port, path: "/\(path)")
-            count += 1
+            let app = apps[index % apps.count]
+            let answer = await Client.send(host: "\(app).localhost", port: site.port, path: "/\(path)")
+            guard answer.status == 503 else {
+                (count, refused) = (count + 1, 0)
+                continue
+            }
+            (index, refused) = (index + 1, refused + 1)
+            // Never cancelled.
+            if refused >= apps.count { try? await Task.sleep(for: .milliseconds(50)) }
         }
         return count
     }

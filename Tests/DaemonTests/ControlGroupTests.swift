@@ -38,7 +38,9 @@ import Testing
             // What the kernel makes with each folder, this tree has before.
             let own = folder + "/martlet"
             for file in ["cgroup.subtree_control", "cgroup.freeze"] { try put("", own + "/" + file) }
-            for file in ["memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.freeze", "io.max", "cpu.idle"] {
+            for file in [
+                "memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.freeze", "io.max", "cpu.idle",
+            ] {
                 try put("", own + "/w1/" + file)
             }
             try put("populated 1\nfrozen 1\n", own + "/w1/cgroup.events")
@@ -48,7 +50,14 @@ import Testing
             #expect(groups.features == [.all, .reads])
             #expect(groups.summary == "v2 (memory, cpu, pids, freezer, io)")
             let group = try groups.make("w1")
-            try group.set(.init(memoryBytes: 1 << 20, cpu: 0.5, processes: 10, reads: .init(disk: "8:0", bytesPerSecond: 1000)))
+            try group.set(
+                .init(
+                    memoryBytes: 1 << 20,
+                    cpu: 0.5,
+                    processes: 10,
+                    reads: .init(disk: "8:0", bytesPerSecond: 1000)
+                )
+            )
             let read = { ControlGroupDetection.text(own + "/w1/" + $0) }
             #expect(read("memory.max") == "1048576")
             #expect(read("memory.swap.max") == "0")

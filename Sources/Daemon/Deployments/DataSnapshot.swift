@@ -31,7 +31,9 @@ enum DataSnapshot {
                 } else {
                     let result = csandbox_copy_inside(source, name, target + "/" + name)
                     // Gone, or something else by now that is left out.
-                    if ![-ENOENT, -ELOOP, -EXDEV, -EINVAL, -ENXIO].contains(result) { try SystemError.check(result, "copy \(name)") }
+                    if ![-ENOENT, -ELOOP, -EXDEV, -EINVAL, -ENXIO].contains(result) {
+                        try SystemError.check(result, "copy \(name)")
+                    }
                 }
             }
         }

@@ -190,7 +190,8 @@ public struct IsolationReport: Sendable {
             isRequired: false,
             message: found.isEmpty
                 ? "no OCI runtime (Debian: apt-get install crun); sandboxes are made by bubblewrap"
-                : found.map { "--sandbox oci=\($0)" }.joined(separator: ", ") + " can be used in place of bubblewrap"
+                : found.map { "--sandbox oci=\($0)" }.joined(separator: ", ")
+                    + " can be used in place of bubblewrap"
         )
     }
 

@@ -110,7 +110,12 @@ struct OCIBundle: Encodable, Sendable, Equatable {
     /// `root`: a folder with an entry for everything that is mounted, see ``makeRoot(_:_:)``.
     init(root: String, mounts: [Mount], arguments: [String], environment: [String: String], folder: String) {
         let own = [
-            Mount(destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"]),
+            Mount(
+                destination: "/proc",
+                type: "proc",
+                source: "proc",
+                options: ["nosuid", "noexec", "nodev"]
+            ),
             Mount(
                 destination: "/dev",
                 type: "tmpfs",

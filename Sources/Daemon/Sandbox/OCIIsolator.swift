@@ -76,7 +76,9 @@ package struct OCIIsolator: Isolator {
         var mounts = common(hasOwnNetwork: boot.network != nil)
         mounts.append(.bind(boot.folder, Self.layout.run, isWritable: true))
         if let folders = boot.folders, !graftsFolders {
-            mounts += [.bind(folders.app, Self.layout.app), .bind(folders.data, Self.layout.data, isWritable: true)]
+            mounts += [
+                .bind(folders.app, Self.layout.app), .bind(folders.data, Self.layout.data, isWritable: true),
+            ]
         }
         if let cache = boot.folders?.cache {
             mounts.append(.bind(cache, Self.layout.cache, isWritable: true))
@@ -155,7 +157,8 @@ package struct OCIIsolator: Isolator {
     private func common(hasOwnNetwork: Bool) -> [OCIBundle.Mount] {
         var mounts: [OCIBundle.Mount] = systemFiles.map { .bind($0, $0) }
         mounts += [
-            .memory(Self.layout.temporary), .bind(deno, Self.layout.deno), .bind(runtime, Self.layout.runtime),
+            .memory(Self.layout.temporary), .bind(deno, Self.layout.deno),
+            .bind(runtime, Self.layout.runtime),
         ]
         if let program = confinement.program, let place = confinement.place {
             mounts.append(.bind(program, place))

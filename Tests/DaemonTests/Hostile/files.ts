@@ -41,8 +41,10 @@ export const files: Record<string, Attack> = {
       () => call(259, -100, text(`${data}/memory`), 0o020600, 0x0101) === 0 ? "a device" : null,
     ]),
 
-  "change the compiled modules that all workers read": () =>
-    first(
+  "change the compiled modules that all workers read": () => {
+    // A worker that was booted before there were any has a folder of its own.
+    const isShared = Deno.readTextFileSync("/proc/self/mountinfo").includes(" /cache/gen/file/runtime ");
+    return !isShared ? null : first(
       ["/cache/gen/file/runtime/harness.ts.js", "/cache/gen/file/runtime/new.js", "/cache/v8_code_cache_v2"].map((
         path,
       ) => () => {
@@ -52,7 +54,8 @@ export const files: Record<string, Attack> = {
         Deno.renameSync("/cache/gen/file/runtime", "/cache/gen/file/old");
         return "the folder was moved";
       }]),
-    ),
+    );
+  },
 
   "make a hard link to the neighbour's files": (t) =>
     first(

@@ -163,7 +163,10 @@ extension Up.SandboxKind {
         switch self {
         case .none: .none
         case .oci(let program):
-            .oci(program.contains("/") ? URL(filePath: program) : Programs.find(program) ?? URL(filePath: program))
+            .oci(
+                program.contains("/")
+                    ? URL(filePath: program) : Programs.find(program) ?? URL(filePath: program)
+            )
         case .bubblewrap: .bubblewrap(Programs.find("bwrap") ?? URL(filePath: "/usr/bin/bwrap"))
         }
     }
