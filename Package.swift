@@ -302,6 +302,15 @@ let cluster: [Target] = [
     ),
 ]
 
+// Faults: a whole cluster of real processes that are killed, frozen and cut off from each other.
+let faults: [Target] = [
+    .testTarget(
+        name: "FaultTests",
+        dependencies: ["CLI", "CSandbox", "StorageTestSupport", "Supervision"],
+        swiftSettings: strict
+    )
+]
+
 // Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.
 // The simulation compares it with consistent hashing: `swift run -c release slicer-simulation`.
 let slicer: [Target] = [
@@ -325,7 +334,8 @@ let slicer: [Target] = [
 let wantedTests = Context.environment["MARTLET_TESTS"]?.split(separator: ",").map(String.init)
 // MARTLET_PART=ingress leaves out everything but the ingress, which the sanitizers would take long to build.
 let isWhole = Context.environment["MARTLET_PART"] != "ingress"
-let rest = temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + telemetry + cli
+let rest =
+    temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + telemetry + faults + cli
 // Tests start programs.
 let needed = storage.filter { ["CSupervision", "Supervision"].contains($0.name) }
 let targets = (proxy + testSupport + (isWhole ? rest : needed))
