@@ -21,6 +21,8 @@ extension HostDaemon {
             try await databases.fetchArtifact(id)
             let archive = URL(fileURLWithPath: folder.artifact(id.rawValue))
             var version = try await unpack(archive, name: app)
+            // Its registries may want to know who asks.
+            try await setEnvironment(of: app, specification.environment)
             let unpacked = uptime()
             version = try await resolve(version) { _ in }
             let resolved = uptime()
@@ -104,6 +106,13 @@ extension HostDaemon {
         entry.isRemoved = false
         entry.databaseBytes = Int(placed.bytes)
         entries[app] = entry
+        do { try await learnCron(of: app) } catch {
+            // The app is worth more than its jobs; those of its routes are learned when it starts.
+            logger.error(
+                "the jobs of an app are not known",
+                metadata: ["app": "\(app)", "error": "\(error)"]
+            )
+        }
         do {
             try await takeIntoService(entry, version, isAwake: order.isAwake)
         } catch {

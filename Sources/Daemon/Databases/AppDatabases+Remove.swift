@@ -28,6 +28,7 @@ extension AppDatabases {
             try await noteDeletion(of: app, epoch: claim.epoch)
             try await Ownership(app: app.rawValue, store: store).release(claim)
             try await forgetRecord(of: app)
+            try await forgetCron(of: app)
         } catch {
             throw Self.shown(error, "delete the databases of \(app)")
         }
