@@ -20,7 +20,7 @@ struct TLSTests {
     ]
 
     @Test func `apps are served with HTTP/2 under the certificate of their name`() async throws {
-        try await Self.withAuthority { authority in
+        try await CertificateAuthority.with { authority in
             try await authority.issue("local", names: ["*.martlet.test"])
             try await authority.issue("other", names: ["other.example", "*.other.example"])
             try await HostFixture.with {
@@ -62,7 +62,7 @@ struct TLSTests {
     }
 
     @Test func `certificates are read again when their files change`() async throws {
-        try await Self.withAuthority { authority in
+        try await CertificateAuthority.with { authority in
             try await authority.issue("local", names: ["*.martlet.test"])
             try await HostFixture.with {
                 $0.domain = "martlet.test"
@@ -98,7 +98,7 @@ struct TLSTests {
     }
 
     @Test func `what is wrong with a certificate or a port is said`() async throws {
-        try await Self.withAuthority { authority in
+        try await CertificateAuthority.with { authority in
             await #expect(throws: MartletError.self) {
                 try await HostFixture.with {
                     $0.tls = authority.settings(["missing"])
@@ -120,8 +120,11 @@ struct TLSTests {
             }
         }
     }
+}
 
-    private static func withAuthority(_ body: (CertificateAuthority) async throws -> Void) async throws {
+extension CertificateAuthority {
+    /// Makes one for the duration of `body`.
+    static func with(_ body: (CertificateAuthority) async throws -> Void) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "martlet-authority-\(UUID().uuidString.prefix(8))"
         )
@@ -129,9 +132,7 @@ struct TLSTests {
         defer { try? FileManager.default.removeItem(at: folder) }  // Nothing depends on it.
         try await body(try await CertificateAuthority(folder))
     }
-}
 
-extension CertificateAuthority {
     /// TLS with the certificates that were issued into these files.
     func settings(_ files: [String]) -> HostConfiguration.TLS {
         HostConfiguration.TLS(
