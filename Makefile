@@ -112,5 +112,11 @@ bench-host: bench-tools ## Measure wakes, start storms, many apps and deployment
 	swift build $(HOST_BUILD)
 	for run in $(HOST_BENCH); do echo "== $$run"; $$(swift build $(HOST_BUILD) --show-bin-path)/martlet-host-benchmark $${run/:/ }; done
 
+# Databases in an object store, on a whole host with SeaweedFS. About five minutes; waking a thousand apps takes most of it.
+.PHONY: bench-databases
+bench-databases: tools ## Measure gated answers, wakes with a replica and apps asleep, beside baselines.
+	swift build $(HOST_BUILD)
+	for run in gated database-wake asleep; do echo "== $$run"; $$(swift build $(HOST_BUILD) --show-bin-path)/martlet-host-benchmark $$run; done
+
 .PHONY: bench
 bench: bench-host bench-proxy ## Run the benchmarks of the host and of the ingress.

@@ -142,7 +142,10 @@ let daemon: [Target] = [
     ),
     .executableTarget(
         name: "martlet-host-benchmark",
-        dependencies: ["Archive", "Control", "Daemon", "CSandbox", logging],
+        dependencies: [
+            "Archive", "Control", "Daemon", "CSandbox", "Replication", "Storage", "StorageTestSupport", logging,
+            nioCore,
+        ],
         path: "Benchmarks/host",
         swiftSettings: strict
     ),

@@ -2,7 +2,8 @@ import Control
 import Daemon
 import Foundation
 
-/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT]`, from the root of the source tree.
+/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT]`, from the root of the source tree;
+/// and its databases in an object store: `gated [SECONDS]`, `database-wake [ROUNDS]`, `asleep [APPS]`.
 @main
 enum Main {
     static func main() async throws {
@@ -16,10 +17,14 @@ enum Main {
         case "bombs":
             try await Bombs.run(only: arguments.dropFirst().dropFirst().first, seconds: Double(count ?? 4))
         case "large": try await large(rounds: count ?? 15)
+        case "gated": try await gated(seconds: count ?? 3)
+        case "database-wake": try await databaseWake(rounds: count ?? 30)
+        case "asleep": try await asleep(apps: count ?? 1000)
         case "serve": try await serve(arguments.dropFirst().first ?? "")
         default:
             print(
-                "usage: martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT], or serve FOLDER"
+                "usage: martlet-host-benchmark wake|storm|many|deploys|bombs|large|gated|database-wake|asleep [COUNT], "
+                    + "or serve FOLDER"
             )
             exit(2)
         }

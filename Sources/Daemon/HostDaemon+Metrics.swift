@@ -19,6 +19,7 @@ extension HostDaemon {
             held += activity.heldRequests
             countRequests(of: entry)
         }
+        await collectProofs()
         for state in ApplicationState.allCases {
             Self.gauge("martlet_apps", [("state", state.rawValue)], states[state] ?? 0)
         }
@@ -31,6 +32,19 @@ extension HostDaemon {
         ] {
             Self.gauge("martlet_pool_workers", [("state", state)], count)
         }
+    }
+
+    /// How long ago the replicas of each app that is placed here were last restored and found sound.
+    private func collectProofs() async {
+        let now = Date()
+        let proven = await databases?.proven() ?? [:]
+        for app in provenApps where proven[app] == nil { Self.proofAge(app).destroy() }
+        for (app, time) in proven { Self.proofAge(app).record(max(0, now.timeIntervalSince(time))) }
+        provenApps = Set(proven.keys)
+    }
+
+    private static func proofAge(_ app: ApplicationID) -> Gauge {
+        Gauge(label: "martlet_replica_proof_age_seconds", dimensions: [("app", app.rawValue)])
     }
 
     /// The requests since the last time, for the app's counter; an app without requests has none.

@@ -31,6 +31,8 @@ public actor HostDaemon: Service {
     var routesSource: (@Sendable () async throws -> Control.RouteTable)?
     /// The apps' databases beyond this host; nil for a host without a store.
     package internal(set) var databases: AppDatabases?
+    /// Those whose proofs the metrics have told of.
+    var provenApps: Set<ApplicationID> = []
 
     /// When control last asked for the loads, and what was counted when the last sample was taken.
     var lastReport = uptime()
@@ -136,6 +138,7 @@ public actor HostDaemon: Service {
     /// Throws ``MartletError`` when an address cannot be listened on, or a certificate not be used.
     public func start(api: APIAddress?) async throws {
         guard proxy == nil else { return }
+        raiseFileLimit()
         try await openStore()
         if let api { apiDecision = .forward(Upstream(app: App(name: "api"), address: api.upstream)) }
         var listeners = configuration.listeners.map {

@@ -6,12 +6,14 @@ import NIOCore
 package final class OwnedHTTPClient: Sendable {
     package let client: HTTPClient
 
-    /// - Parameter connections: at most about this many to one host.
-    package init(connections: Int) {
+    /// `connections`: at most about this many to one host.
+    /// `host`: where requests go; a name below `localhost` is this machine, which not every resolver knows (RFC 6761, 6.3).
+    package init(connections: Int, host: String? = nil) {
         var settings = HTTPClient.Configuration()
         settings.redirectConfiguration = .disallow
         settings.timeout = .init(connect: .seconds(5), read: .seconds(60))
         settings.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
+        if let host, host.hasSuffix(".localhost") { settings.dnsOverride[host] = "127.0.0.1" }
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: settings)
     }
 

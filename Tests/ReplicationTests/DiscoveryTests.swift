@@ -134,6 +134,50 @@ import Testing
         }
     }
 
+    @Test func `an app with many short files can hide no database among them`() async throws {
+        try await withTemporaryFolder { folder in
+            let root = folder + "/data"
+            try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+            try openDatabase(folder + "/content.db", journal: "delete").addRows(1)
+            let content = try Data(contentsOf: URL(fileURLWithPath: folder + "/content.db"))
+            for number in 0..<(DatabaseScan.undecidedLimit + 50) {
+                try Data("short".utf8).write(to: URL(fileURLWithPath: "\(root)/\(number)"))
+            }
+            // All are open before, so that no file is opened, closed, made or removed when one becomes a database.
+            let files = try (0..<(DatabaseScan.undecidedLimit + 50)).map {
+                try FileHandle(forWritingTo: URL(fileURLWithPath: "\(root)/\($0)"))
+            }
+            defer { files.forEach { try? $0.close() } }
+            let watcher = try DatabaseWatcher(logger: Logger(label: "test"))
+            let news = await watcher.add(root) { _ in }
+            let scan = await watcher.scanNow(root)
+            #expect(scan.hasMoreUndecided && scan.undecided.count == DatabaseScan.undecidedLimit)
+            let hidden = try #require((0..<files.count).first { !scan.undecided.contains("\($0)") })
+            try files[hidden].write(contentsOf: content)
+            #expect(news.needsScan())
+            #expect(await watcher.scanNow(root).databases.map(\.name) == ["\(hidden)"])
+            await watcher.remove(root)
+        }
+    }
+
+    @Test func `more databases than a folder may have are told of`() async throws {
+        try await withTemporaryFolder { folder in
+            let root = folder + "/data"
+            try FileManager.default.createDirectory(atPath: root, withIntermediateDirectories: true)
+            for number in 1...3 { try openDatabase("\(root)/\(number).db", journal: "delete").addRows(1) }
+            var scanner = DatabaseScanner()
+            scanner.databaseLimit = 2
+            let watcher = try DatabaseWatcher(scanner: scanner, logger: Logger(label: "test"))
+            let news = await watcher.add(root) { _ in }
+            #expect(news.omission?.contains("more than 2 databases") == true)
+            #expect(news.needsScan(), "what is written to the others gives no sign")
+            try FileManager.default.removeItem(atPath: root + "/1.db")
+            _ = await watcher.scanNow(root)
+            #expect(news.omission == nil)
+            await watcher.remove(root)
+        }
+    }
+
     @Test func `databases that appear, are replaced and go are told of while the folder is watched`()
         async throws
     {

@@ -108,6 +108,38 @@ import Testing
     }
 }
 
+@Suite struct `Local files of transactions` {
+    @Test func `those in the replica go, but for the newest`() {
+        let names = (1...10).map { LTXObject.name(of: $0) }
+        func numbers(_ names: [String]) -> [UInt64] { names.compactMap { UInt64($0.prefix(16), radix: 16) } }
+        let removed = LocalTransactions.removable(names.shuffled(), replicated: 10, keeping: 3)
+        #expect(numbers(removed) == [1, 2, 3, 4, 5, 6, 7])
+        // What the replica does not have stays, and so does the last that it has.
+        #expect(numbers(LocalTransactions.removable(names, replicated: 5, keeping: 3)) == [1, 2, 3, 4])
+        #expect(LocalTransactions.removable(names, replicated: 0, keeping: 3) == [])
+        #expect(LocalTransactions.removable(names, replicated: 10, keeping: 10) == [])
+        let others = ["notes.txt", "0000000000000001-0000000000000001.ltx.tmp", "x-y.ltx"]
+        #expect(LocalTransactions.removable(others, replicated: 10, keeping: 0) == [])
+    }
+
+    @Test func `a link in place of the folder is not followed`() async throws {
+        try await withTemporaryFolder { folder in
+            let other = folder + "/other/ltx/0"
+            try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
+            let name = other + "/" + LTXObject.name(of: 1)
+            try Data("not to be removed".utf8).write(to: URL(fileURLWithPath: name))
+            let files = DatabaseFiles(path: folder + "/main.db")
+            try FileManager.default.createSymbolicLink(
+                atPath: files.replicationFolder,
+                withDestinationPath: folder + "/other"
+            )
+            try files.removeCompanions()
+            #expect(FileManager.default.fileExists(atPath: name))
+            #expect(!FileManager.default.fileExists(atPath: files.replicationFolder))
+        }
+    }
+}
+
 @Suite struct `Restore plans` {
     private func object(_ level: Int, _ first: UInt64, _ last: UInt64) throws -> LTXObject {
         LTXObject(

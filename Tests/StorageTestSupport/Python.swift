@@ -22,14 +22,9 @@ package func run(
     return lines.all
 }
 
-/// Runs a Python script that needs boto3, with the pinned Python or the system's; nil where neither has boto3.
-package func runPython(_ script: String, environment: [String: String]) async throws -> [String]? {
-    for python in [tool("python3", group: "test"), "/usr/bin/python3"] + pathCandidates("python3") {
-        guard FileManager.default.isExecutableFile(atPath: python) else { continue }
-        guard (try? await run(python, ["-c", "import boto3"])) != nil else { continue }  // Not this one.
-        return try await run(python, ["-c", script], environment: environment)
-    }
-    return nil
+/// Runs a Python script with boto3, by the pinned Python of the tests' tools.
+package func runPython(_ script: String, environment: [String: String]) async throws -> [String] {
+    try await run(tool("python3", group: "test"), ["-c", script], environment: environment)
 }
 
 package struct CommandFailure: Error, CustomStringConvertible {
@@ -49,8 +44,4 @@ package final class Lines: Sendable {
     package var all: [String] { lines.withLock { $0 } }
 
     package func add(_ line: String) { lines.withLock { $0.append(line) } }
-}
-
-private func pathCandidates(_ name: String) -> [String] {
-    (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map { "\($0)/\(name)" }
 }

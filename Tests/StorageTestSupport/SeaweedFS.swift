@@ -45,9 +45,10 @@ package struct SeaweedFS: Sendable {
     package static func with<Result: Sendable>(
         folder: String,
         ports: [Int] = freePorts(4),
+        options: [String] = [],
         _ body: (SeaweedFS) async throws -> Result
     ) async throws -> Result {
-        let process = try start(folder: folder, ports: ports)
+        let process = try start(folder: folder, ports: ports, options: options)
         let server = SeaweedFS(port: ports[0], process: process)
         do {
             try await server.waitUntilReady()
@@ -61,7 +62,7 @@ package struct SeaweedFS: Sendable {
     }
 
     /// Starts the server without waiting for it.
-    package static func start(folder: String, ports: [Int]) throws -> ChildProcess {
+    package static func start(folder: String, ports: [Int], options: [String] = []) throws -> ChildProcess {
         let settings = """
             {"identities": [{"name": "dev", "credentials": [{"accessKey": "testkey", "secretKey": "testsecret12345"}],
               "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]}
@@ -78,7 +79,7 @@ package struct SeaweedFS: Sendable {
         return try ChildProcess(
             .init(
                 executable: tool("weed"),
-                arguments: arguments,
+                arguments: arguments + options,
                 environment: ["HOME": folder],
                 folder: folder
             )

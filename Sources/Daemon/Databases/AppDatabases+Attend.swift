@@ -197,7 +197,7 @@ extension AppDatabases {
         entry.isRecordDirty = true
     }
 
-    private func writeRecord(_ entry: Placed) async {
+    func writeRecord(_ entry: Placed) async {
         guard entry.isRecordDirty else { return }
         do {
             entry.isRecordDirty = false

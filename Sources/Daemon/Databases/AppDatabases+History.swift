@@ -4,7 +4,7 @@ import Logging
 import Replication
 import Storage
 
-// States of the past, copies, and the proof that there are any.
+// States of the past, and copies.
 extension AppDatabases {
     /// What there is to be told of each database.
     package func statuses(of app: ApplicationID) async throws -> [DatabaseStatus] {
@@ -153,85 +153,5 @@ extension AppDatabases {
 
     private static func gone(_ app: ApplicationID) -> MartletError {
         MartletError(.conflict, "\(app) is not this host's any more")
-    }
-
-    // MARK: - Proof and retention
-
-    /// Restores the replicas of awake apps from time to time, and removes epochs that nobody can go back to.
-    func proveAndPrune() async {
-        var nextPrune = ContinuousClock.now + .seconds(60)
-        while !Task.isCancelled {
-            let interval = configuration.provingInterval ?? .seconds(3600)
-            // Cancelled only when the host stops.
-            try? await Task.sleep(for: min(interval / 4, .seconds(60)))
-            if Task.isCancelled { return }
-            if configuration.provingInterval != nil {
-                for app in placed.values.filter({ isDue($0, interval) }).map(\.app) where !Task.isCancelled {
-                    await prove(app)
-                }
-            }
-            guard ContinuousClock.now >= nextPrune else { continue }
-            nextPrune = .now + .seconds(24 * 3600)
-            for app in Array(placed.keys) where !Task.isCancelled { await prune(app) }
-        }
-    }
-
-    private func isDue(_ entry: Placed, _ interval: Duration) -> Bool {
-        guard entry.workers > 0, !entry.streamed.isEmpty else { return false }
-        let limit = Date(timeIntervalSinceNow: -interval.inSeconds)
-        return entry.streamed.keys.contains { name in entry.proven[name].map { $0 < limit } ?? true }
-    }
-
-    /// Restores the replica of each of an app's databases and checks it in full.
-    package func prove(_ app: ApplicationID) async {
-        guard let entry = placed[app] else { return }
-        for (name, one) in entry.streamed where one.problem == nil {
-            let path = folder.stagingPath()
-            do {
-                _ = try await replicator.restore(one.database.replica, to: path, at: .newest) { _ in }
-                entry.proven[name] = Date()
-            } catch {
-                logger.error(
-                    "a replica could not be restored for proof",
-                    metadata: ["app": "\(app)", "database": "\(name)", "error": "\(error)"]
-                )
-            }
-            do { try DatabaseFiles(path: path).removeAll() } catch {
-                logger.debug("a proof was not removed", metadata: ["error": "\(error)"])
-            }
-        }
-        entry.proven = entry.proven.filter { entry.streamed[$0.key] != nil }
-    }
-
-    /// Removes the replicas of epochs that ended before the retention time.
-    package func prune(_ app: ApplicationID, now: Date = Date()) async {
-        guard let entry = placed[app] else { return }
-        let limit = now.addingTimeInterval(-configuration.retention.inSeconds)
-        var next: EpochRecord = entry.record
-        var candidate = entry.epoch - 1
-        do {
-            while candidate > 0 {
-                guard let record = try await EpochRecord.read(app.rawValue, candidate, in: store) else {
-                    // What is before it was removed earlier, unless a placement was interrupted there.
-                    if entry.epoch - candidate > 100 { return }
-                    candidate -= 1
-                    continue
-                }
-                if next.begunAt < limit {
-                    try await store.deleteAll(
-                        prefix: ReplicaLocation.folder(app: app.rawValue, epoch: candidate)
-                    )
-                    try await store.delete(try EpochRecord.key(app.rawValue, candidate))
-                    logger.info(
-                        "an old epoch was removed",
-                        metadata: ["app": "\(app)", "epoch": "\(candidate)"]
-                    )
-                }
-                next = record
-                candidate -= 1
-            }
-        } catch {
-            logger.warning("old epochs were not removed", metadata: ["app": "\(app)", "error": "\(error)"])
-        }
     }
 }

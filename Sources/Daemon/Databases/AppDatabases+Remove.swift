@@ -25,6 +25,7 @@ extension AppDatabases {
             var record = EpochRecord(epoch: claim.epoch, host: host.rawValue, begunAt: Date(), origin: nil)
             record.isDeletion = true
             try await record.write(app.rawValue, to: store)
+            try await noteDeletion(of: app, epoch: claim.epoch)
             try await Ownership(app: app.rawValue, store: store).release(claim)
             try await forgetRecord(of: app)
         } catch {

@@ -20,5 +20,18 @@ func readOnce(_ fd: Int32, _ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
     }
 }
 
+/// Lets this process and its children have as many files open as they may: the soft limit is often 1,024, which a host with
+/// some hundred awake apps needs.
+///
+/// Workers get a limit of their own.
+func raiseFileLimit() {
+    var limit = rlimit()
+    guard getrlimit(RLIMIT_NOFILE, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+    // Some programs walk over every number that they could have.
+    limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 1 << 18))
+    // Where the kernel refuses, things go on with what there is.
+    _ = setrlimit(RLIMIT_NOFILE, &limit)
+}
+
 /// The monotonic clock.
 package func uptime() -> Uptime { .nanoseconds(csandbox_monotonic()) }

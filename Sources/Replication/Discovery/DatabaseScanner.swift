@@ -12,10 +12,21 @@ package struct FoundDatabase: Sendable, Hashable {
 package struct DatabaseScan: Sendable {
     /// In the order of their names.
     package var databases: [FoundDatabase] = []
-    /// Files that are too short to have a header yet, by path below the folder; at most 64.
+    /// Files that are too short to have a header yet, by path below the folder; at most ``undecidedLimit``.
     package var undecided: [String] = []
+    /// There are more such files: what becomes of them, only another scan tells.
+    package var hasMoreUndecided = false
+    /// Which limit has kept files from being looked at, or databases from being replicated.
+    package var omission: String?
     /// What could not be looked at, and what is there twice: each says which and why.
     package var problems: [String] = []
+
+    package static let undecidedLimit = 256
+
+    fileprivate mutating func omit(_ what: String) {
+        problems.append(what)
+        omission = omission ?? what
+    }
 }
 
 /// Finds the SQLite databases in a folder by the header of each file.
@@ -82,9 +93,7 @@ package struct DatabaseScanner: Sendable {
                 entries += 1
                 guard entries <= scanner.entryLimit else {
                     if entries == scanner.entryLimit + 1 {
-                        result.problems.append(
-                            "more than \(scanner.entryLimit) files: the rest was not looked at"
-                        )
+                        result.omit("more than \(scanner.entryLimit) files: the rest was not looked at")
                     }
                     return
                 }
@@ -112,7 +121,7 @@ package struct DatabaseScanner: Sendable {
             case S_IFDIR:
                 if name.hasPrefix("."), name.hasSuffix("-litestream") { return }
                 guard depth < scanner.depthLimit else {
-                    return result.problems.append("\(path): folders deeper than \(scanner.depthLimit)")
+                    return result.omit("\(path): folders deeper than \(scanner.depthLimit)")
                 }
                 let descriptor = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
                 if descriptor >= 0 {
@@ -122,7 +131,11 @@ package struct DatabaseScanner: Sendable {
                 }
             case S_IFREG where !DatabaseScanner.isCompanion(name):
                 if status.st_size < DatabaseHeader.byteCount {
-                    if result.undecided.count < 64 { result.undecided.append(path) }
+                    if result.undecided.count < DatabaseScan.undecidedLimit {
+                        result.undecided.append(path)
+                    } else {
+                        result.hasMoreUndecided = true
+                    }
                 } else if hasHeader(name, in: folder) {
                     add(path, inode: UInt64(status.st_ino))
                 }
@@ -146,9 +159,7 @@ package struct DatabaseScanner: Sendable {
                 )
             }
             guard result.databases.count < scanner.databaseLimit else {
-                return result.problems.append(
-                    "\(path): more than \(scanner.databaseLimit) databases; it is not replicated"
-                )
+                return result.omit("\(path): more than \(scanner.databaseLimit) databases; it is not replicated")
             }
             seen[inode] = path
             result.databases.append(FoundDatabase(name: path, inode: inode))

@@ -14,6 +14,9 @@ final class FolderNews: Sendable {
         var undecided: [String] = []
         /// Every folder has a watch, so that no news is good news.
         var isWatched = false
+        /// Files were left out: what becomes of them gives no notice.
+        var isIncomplete = false
+        var omission: String?
     }
 
     private let state = Mutex(State())
@@ -36,6 +39,8 @@ final class FolderNews: Sendable {
             $0.databases = Set(scan.databases.map(\.name))
             $0.undecided = scan.undecided
             $0.isWatched = isWatched
+            $0.isIncomplete = scan.hasMoreUndecided || scan.omission != nil
+            $0.omission = scan.omission
             $0.scanned = max($0.scanned, notices)
         }
     }
@@ -54,8 +59,10 @@ final class FolderNews: Sendable {
 
     /// Whether a scan is due, as far as notices tell; and the files that had no header yet.
     var look: (isDirty: Bool, undecided: [String]) {
-        state.withLock { ($0.notices != $0.scanned || !$0.isWatched, $0.undecided) }
+        state.withLock { ($0.notices != $0.scanned || !$0.isWatched || $0.isIncomplete, $0.undecided) }
     }
+
+    var omission: String? { state.withLock(\.omission) }
 }
 
 /// Says whether a watched folder may hold a database that the last scan did not see, exactly at the moment of the call.
@@ -64,7 +71,10 @@ package struct FolderNewsReader: Sendable {
     let news: FolderNews
     let notices: Notices
 
-    /// Costs one system call while nothing happens.
+    /// Which limit has kept the last scan from finding all databases, if one has.
+    package var omission: String? { news.omission }
+
+    /// Costs one system call while nothing happens, and one for each file that is still too short.
     package func needsScan() -> Bool {
         notices.read()
         let (isDirty, undecided) = news.look

@@ -36,6 +36,8 @@ package actor LitestreamReplicator: Replicator {
         var registration: Task<Void, any Error>?
         /// Set for good when another was found to write to the replica.
         var superseded: ReplicationError?
+        /// Syncs since the local files of single transactions were last made fewer.
+        var untrimmed = 0
     }
 
     /// `store`: the store at `settings.address`.
@@ -230,8 +232,12 @@ package actor LitestreamReplicator: Replicator {
                 entry.superseded = error
             }
             let (released, startsAnother) = entry.syncs.finished()
+            entry.untrimmed += 1
+            let isTrimmed = entry.untrimmed >= LocalTransactions.interval
+            if isTrimmed { entry.untrimmed = 0 }
             watched[database.path] = entry
             released.forEach { $0.resume(with: answer) }
+            if isTrimmed, case .success(let position) = answer { trim(database, position) }
             if !startsAnother { return }
         }
     }
@@ -272,6 +278,22 @@ package actor LitestreamReplicator: Replicator {
                 } else {
                     throw replicationError("replicate \(database.path)", failure)
                 }
+            }
+        }
+    }
+
+    private func trim(_ database: ReplicatedDatabase, _ position: ReplicaPosition) {
+        // Beside the next sync, which need not wait for it. It does no harm whenever it happens: what stays is newer.
+        Task { [logger] in
+            do {
+                try await blocking {
+                    try LocalTransactions.trim(
+                        DatabaseFiles(path: database.path),
+                        replicated: position.transaction
+                    )
+                }
+            } catch {
+                logger.debug("files of replication stay", metadata: ["error": "\(error)"])
             }
         }
     }

@@ -68,7 +68,9 @@ package struct LitestreamSettings: Sendable {
     /// The configuration file: no databases, because they are registered over the socket.
     ///
     /// The check of the retention of single transactions lists every database's files; once an hour instead of every
-    /// 15 seconds keeps idle databases from costing requests.
+    /// 15 seconds keeps idle databases from costing requests. A database that is written to is looked at after each
+    /// compaction anyway, which lists all that are left: so they are kept for a minute after it and not for five. A follower
+    /// that comes later than that takes the compacted files.
     func configuration(socket: String) -> String {
         """
         socket:
@@ -79,6 +81,7 @@ package struct LitestreamSettings: Sendable {
           level: warn
           type: text
           stderr: true
+        l0-retention: 1m
         l0-retention-check-interval: 1h
         levels:
           - interval: 10s

@@ -39,15 +39,17 @@ package struct DatabaseFiles: Sendable, Hashable {
     }
 
     /// Removes a folder with all that is in it; one that is not there is no error.
+    ///
+    /// A symbolic link in its place is removed and not followed: apps can write where databases are.
     package static func removeFolder(_ path: String) throws {
-        for (name, isFolder) in try FileSystem.names(in: path) {
+        for (name, isFolder) in try FileSystem.names(in: path, followingLink: false) {
             if isFolder {
                 try removeFolder("\(path)/\(name)")
             } else {
                 try FileSystem.remove("\(path)/\(name)")
             }
         }
-        guard rmdir(path) == 0 || errno == ENOENT else {
+        guard rmdir(path) == 0 || errno == ENOENT || (errno == ENOTDIR && unlink(path) == 0) else {
             throw ReplicationError(.failed, "remove \(path): \(String(cString: strerror(errno)))")
         }
     }

@@ -142,9 +142,20 @@ package enum FileSystem {
     }
 
     /// The names in a folder, without `.` and `..`, in no order; none when there is no such folder.
-    package static func names(in folder: String) throws -> [(name: String, isFolder: Bool)] {
-        guard let stream = opendir(folder) else {
-            if errno == ENOENT || errno == ENOTDIR { return [] }
+    ///
+    /// `followingLink`: whether the folder may be a symbolic link to one; otherwise that counts as none.
+    package static func names(
+        in folder: String,
+        followingLink: Bool = true
+    ) throws -> [(name: String, isFolder: Bool)] {
+        let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (followingLink ? 0 : O_NOFOLLOW)
+        let descriptor = open(folder, flags)
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR || (errno == ELOOP && !followingLink) { return [] }
+            throw FileError("list", folder)
+        }
+        guard let stream = fdopendir(descriptor) else {
+            close(descriptor)
             throw FileError("list", folder)
         }
         defer { closedir(stream) }

@@ -43,7 +43,10 @@ final class S3Client: Sendable {
     init(configuration: S3Configuration, logger: Logger) {
         self.configuration = configuration
         self.logger = logger
-        client = OwnedHTTPClient(connections: 64)
+        client = OwnedHTTPClient(
+            connections: 64,
+            host: configuration.host.split(separator: ":").first.map(String.init)
+        )
     }
 
     func shutdown() async throws { try await client.shutdown() }

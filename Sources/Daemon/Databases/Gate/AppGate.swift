@@ -156,6 +156,9 @@ final class AppGate: AnswerGate {
         let (behind, marks) = try state.withLock { state in
             var behind: [(String, ReplicatedDatabase)] = []
             var marks: [String: CommitMark] = [:]
+            if let omission = state.news?.omission {
+                throw ReplicationError(.invalid, "its data folder is beyond what can be replicated: \(omission)")
+            }
             for (name, watched) in state.databases {
                 if let problem = watched.problem { throw problem }
                 let mark = watched.index.mark()
