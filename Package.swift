@@ -143,7 +143,8 @@ let daemon: [Target] = [
     .executableTarget(
         name: "martlet-host-benchmark",
         dependencies: [
-            "Archive", "Control", "Daemon", "CSandbox", "Replication", "Storage", "StorageTestSupport", logging,
+            "Archive", "Control", "Daemon", "CSandbox", "Replication", "Storage", "StorageTestSupport",
+            logging,
             nioCore,
         ],
         path: "Benchmarks/host",

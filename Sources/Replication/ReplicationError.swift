@@ -56,5 +56,11 @@ package struct RestorePoint: Sendable, Hashable, CustomStringConvertible {
         self.time = time
     }
 
-    package var description: String { "transaction \(transaction) of \(time.formatted(.iso8601))" }
+    package var description: String { "transaction \(transaction) of \(Self.text(time))" }
+
+    /// A time to the millisecond, as replicas have it, so that it can be asked for.
+    static func text(_ time: Date) -> String {
+        // Half of one more, because a number of seconds is not exact and a format cuts off.
+        time.addingTimeInterval(0.0005).formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+    }
 }

@@ -62,6 +62,41 @@ import Testing
     }
 }
 
+extension HostKillTests {
+    private static let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+
+    @Test(.enabled(if: FileManager.default.fileExists(atPath: library), "it takes Debian's faketime"))
+    func `a clock that is set back two hours loses nothing, and the host goes on`() async throws {
+        try await withTemporaryFolder { folder in
+            let clock = folder + "/clock"
+            try "+0".write(toFile: clock, atomically: true, encoding: .utf8)
+            let environment = [
+                "LD_PRELOAD": Self.library, "FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            ]
+            try await KilledHost.with(environment) { host in
+                try await host.start()
+                try await host.deploy(durability: "gated")
+                var acknowledged = Set(try await host.writeUntilKilled(round: 1).keys)
+                try await host.start()
+                try "-2h".write(toFile: clock, atomically: true, encoding: .utf8)
+                acknowledged.formUnion(try await host.writeUntilKilled(round: 2).keys)
+                var lost = acknowledged.subtracting(try await host.replicaRows())
+                #expect(lost.isEmpty, "\(lost.count) of \(acknowledged.count) lost")
+                // Started under the old clock, first with what it had, then with nothing.
+                try await host.start()
+                acknowledged.formUnion(try await host.writeUntilKilled(round: 3).keys)
+                lost = acknowledged.subtracting(try await host.replicaRows())
+                #expect(lost.isEmpty, "\(lost.count) of \(acknowledged.count) lost")
+                try host.loseEverything()
+                try await host.start()
+                #expect(try await host.count(within: .seconds(120)) >= acknowledged.count)
+                await host.stop()
+            }
+        }
+    }
+}
+
 /// What clients were told, until they are told to end.
 private final class Acknowledgements: Sendable {
     private let state = Mutex((ids: [String: ContinuousClock.Instant](), isOver: false))
@@ -78,15 +113,22 @@ final class KilledHost: Sendable {
     private let process = Mutex<ChildProcess?>(nil)
     private let output = Lines()
 
-    private init(folder: String, server: SeaweedFS) {
+    private let additions: [String: String]
+
+    private init(folder: String, server: SeaweedFS, additions: [String: String]) {
         self.folder = folder
         self.server = server
+        self.additions = additions
     }
 
-    static func with(_ body: (KilledHost) async throws -> Void) async throws {
+    /// `environment`: what the host has in its environment beside the usual.
+    static func with(
+        _ environment: [String: String] = [:],
+        _ body: (KilledHost) async throws -> Void
+    ) async throws {
         try await withTemporaryFolder { folder in
             try await SeaweedFS.with(folder: folder + "/weed") { server in
-                let host = KilledHost(folder: folder, server: server)
+                let host = KilledHost(folder: folder, server: server, additions: environment)
                 do { try await body(host) } catch {
                     await host.stop()
                     throw error
@@ -109,12 +151,15 @@ final class KilledHost: Sendable {
         let seen = output.all.count
         let child = try ChildProcess(
             .init(
-                executable: product("martlet"),
+                // A library that is preloaded may change the environment of the first program that it is in, and by that
+                // Swift finds its arguments; env becomes the program.
+                executable: "/usr/bin/env",
                 arguments: [
-                    "up", "--port", "0", "--data", folder + "/state", "--sleep-after", "1h", "--s3",
+                    product("martlet"), "up", "--port", "0", "--data", folder + "/state", "--sleep-after",
+                    "1h", "--s3",
                     "s3://dev/martlet?endpoint=\(server.endpoint)&region=us-east-1&style=path",
                 ],
-                environment: environment,
+                environment: environment.merging(additions) { _, added in added },
                 folder: repositoryFolder
             )
         ) { output.add($0) }
@@ -174,7 +219,7 @@ final class KilledHost: Sendable {
                     }
                 }
             }
-            for _ in 0..<400 {
+            for _ in 0..<1200 {
                 if acknowledged.all.count > 150 { break }
                 try? await Task.sleep(for: .milliseconds(50))  // Not cancelled.
             }

@@ -11,7 +11,9 @@ import Testing
 /// What can happen to the store and the disk of a whole host: nothing that was acknowledged is lost, and it says what is wrong.
 @Suite(.serialized) struct StoreFaultTests {
     @Test(arguments: ["corrupt", "missing"])
-    func `a replica that is damaged is told with the last good time, and restored to it`(damage: String)
+    func `a replica that is damaged is told with the last good time, and restored to it`(
+        damage: String
+    )
         async throws
     {
         try await withStore { store in
@@ -61,10 +63,10 @@ import Testing
         }
     }
 
-    /// The time in "the last good state is transaction 3 of 2026-11-24T07:45:42Z: …".
+    /// The time in "the last good state is transaction 3 of 2026-11-24T07:45:42.120Z: …".
     private static func time(in message: String) -> Date? {
-        guard let match = message.firstMatch(of: /transaction \d+ of ([0-9T:Z-]+Z)/) else { return nil }
-        return try? Date.ISO8601FormatStyle().parse(String(match.1))
+        guard let match = message.firstMatch(of: /transaction \d+ of ([0-9T:.-]+Z)/) else { return nil }
+        return try? Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(String(match.1))
     }
 
     @Test func `of two hosts that both believe they own an app, one is believed`() async throws {
@@ -153,7 +155,9 @@ import Testing
                     to: path,
                     at: .newest
                 ) { _ in }
-                let rows = try SQLiteConnection(path, .readWrite).column("select distinct id from t order by id")
+                let rows = try SQLiteConnection(path, .readWrite).column(
+                    "select distinct id from t order by id"
+                )
                 #expect(rows == ["a", "b", "c", "d", "e", "f"])
             }
         }
@@ -242,12 +246,16 @@ import Testing
 /// Passes connections on to a port of this machine; stopped by a signal, it is a network that swallows everything.
 private struct Relay {
     let port: Int
-    let process: ChildProcess
+    let process: Supervision.ChildProcess
 
     static func start(to port: Int) async throws -> Relay {
         let lines = Lines()
-        let process = try ChildProcess(
-            .init(executable: "/usr/bin/env", arguments: ["python3", "-u", "-c", program, "\(port)"], environment: ["PATH": "/usr/local/bin:/usr/bin:/bin"])
+        let process = try Supervision.ChildProcess(
+            .init(
+                executable: "/usr/bin/env",
+                arguments: ["python3", "-u", "-c", program, "\(port)"],
+                environment: ["PATH": "/usr/local/bin:/usr/bin:/bin"]
+            )
         ) { lines.add($0) }
         for _ in 0..<3000 {
             if let port = lines.all.first.flatMap({ Int($0) }) { return Relay(port: port, process: process) }

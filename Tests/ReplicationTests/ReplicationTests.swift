@@ -103,7 +103,9 @@ import Testing
             // Killed, Litestream goes on from what is left.
             let starts = await fixture.replicator.startCount
             #expect(kill(try #require(await fixture.replicator.processIdentifier), SIGKILL) == 0)
-            while await fixture.replicator.startCount == starts { try await Task.sleep(for: .milliseconds(20)) }
+            while await fixture.replicator.startCount == starts {
+                try await Task.sleep(for: .milliseconds(20))
+            }
             try connection.addRows(5)
             _ = try await fixture.replicator.sync(database)
             let copy = fixture.folder + "/copy.db"

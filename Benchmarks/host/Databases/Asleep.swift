@@ -1,6 +1,7 @@
 import Control
 import Daemon
 import Foundation
+import Replication
 
 extension Main {
     /// Many apps that were replicated and went to sleep: what they cost then, beside the same host with one of them.
@@ -28,9 +29,17 @@ extension Main {
             print("  files of Litestream: \(end.files) (one app: \(before.files); just after: \(busy.files))")
             print("    \(end.kinds)")
             print("  files of the host: \(end.hostFiles) (one app: \(before.hostFiles))")
-            print("  in 30 s: Litestream wrote \(end.writes - begin.writes) times to anything, and used "
-                + String(format: "%.2f s of a processor", end.seconds - begin.seconds))
-            print(String(format: "  memory of Litestream: %.0f MB (one app: %.0f MB)", end.megabytes, before.megabytes))
+            print(
+                "  in 30 s: Litestream wrote \(end.writes - begin.writes) times to anything, and used "
+                    + String(format: "%.2f s of a processor", end.seconds - begin.seconds)
+            )
+            print(
+                String(
+                    format: "  memory of Litestream: %.0f MB (one app: %.0f MB)",
+                    end.megabytes,
+                    before.megabytes
+                )
+            )
         }
     }
 
@@ -57,7 +66,9 @@ private struct Cost {
         var cost = Cost()
         var kinds: [String: Int] = [:]
         for number in try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd") {
-            let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/fd/\(number)")
+            let target = try? FileManager.default.destinationOfSymbolicLink(
+                atPath: "/proc/\(process)/fd/\(number)"
+            )
             guard let target else { continue }
             cost.files += 1
             kinds[target.hasPrefix("/") ? "files" : String(target.prefix { $0 != ":" }), default: 0] += 1

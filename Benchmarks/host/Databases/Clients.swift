@@ -46,7 +46,9 @@ final class KeptConnection {
             let lines = text[..<end.lowerBound].lowercased().split(separator: "\r\n")
             let length = lines.first { $0.hasPrefix("content-length:") }
                 .flatMap { Int($0.dropFirst(15).trimmingCharacters(in: .whitespaces)) }
-            if text[end.upperBound...].utf8.count >= length ?? 0 { return Int(text.dropFirst(9).prefix(3)) ?? 0 }
+            if text[end.upperBound...].utf8.count >= length ?? 0 {
+                return Int(text.dropFirst(9).prefix(3)) ?? 0
+            }
         }
     }
 }

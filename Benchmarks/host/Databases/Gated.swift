@@ -87,7 +87,9 @@ extension Site {
                     hostStore.leaseDuration = .seconds(300)
                     $0.store = hostStore
                     change(&$0)
-                } _: { try await body($0, store) }
+                } _: {
+                    try await body($0, store)
+                }
                 result = .success(())
             } catch { result = .failure(error) }
             try await store.shutdown()

@@ -1,6 +1,7 @@
 import Control
 import Daemon
 import Foundation
+import Replication
 
 extension Main {
     /// Asleep to first byte of an app that reads from a local database of 100 MB: on a host without a store, and on one with

@@ -26,11 +26,12 @@ func readOnce(_ fd: Int32, _ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
 /// Workers get a limit of their own.
 func raiseFileLimit() {
     var limit = rlimit()
-    guard getrlimit(RLIMIT_NOFILE, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max
+    else { return }
     // Some programs walk over every number that they could have.
     limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 1 << 18))
     // Where the kernel refuses, things go on with what there is.
-    _ = setrlimit(RLIMIT_NOFILE, &limit)
+    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
 /// The monotonic clock.

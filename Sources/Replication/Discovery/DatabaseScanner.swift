@@ -159,7 +159,9 @@ package struct DatabaseScanner: Sendable {
                 )
             }
             guard result.databases.count < scanner.databaseLimit else {
-                return result.omit("\(path): more than \(scanner.databaseLimit) databases; it is not replicated")
+                return result.omit(
+                    "\(path): more than \(scanner.databaseLimit) databases; it is not replicated"
+                )
             }
             seen[inode] = path
             result.databases.append(FoundDatabase(name: path, inode: inode))

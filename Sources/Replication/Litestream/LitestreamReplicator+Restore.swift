@@ -206,10 +206,10 @@ extension LitestreamReplicator {
             let timed = try await withTimes(objects)
             let plan = RestorePlan(timed.filter { $0.time <= time })
             guard plan.last != nil else {
-                let first = timed.map(\.time).min().map { $0.formatted(.iso8601) } ?? "nothing"
+                let first = timed.map(\.time).min().map { RestorePoint.text($0) } ?? "nothing"
                 throw ReplicationError(
                     .noReplica,
-                    "restore \(replica) at \(time.formatted(.iso8601)): the oldest state there is of \(first)"
+                    "restore \(replica) at \(RestorePoint.text(time)): the oldest state there is of \(first)"
                 )
             }
             return plan

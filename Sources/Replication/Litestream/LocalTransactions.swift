@@ -28,7 +28,9 @@ enum LocalTransactions {
 
     /// The last transaction of a file, by its name.
     private static func last(_ name: String) -> UInt64? {
-        guard name.utf8.count == 37, name.hasSuffix(".ltx"), name.dropFirst(16).first == "-" else { return nil }
+        guard name.utf8.count == 37, name.hasSuffix(".ltx"), name.dropFirst(16).first == "-" else {
+            return nil
+        }
         return UInt64(name.dropFirst(17).prefix(16), radix: 16)
     }
 }

@@ -157,7 +157,10 @@ final class AppGate: AnswerGate {
             var behind: [(String, ReplicatedDatabase)] = []
             var marks: [String: CommitMark] = [:]
             if let omission = state.news?.omission {
-                throw ReplicationError(.invalid, "its data folder is beyond what can be replicated: \(omission)")
+                throw ReplicationError(
+                    .invalid,
+                    "its data folder is beyond what can be replicated: \(omission)"
+                )
             }
             for (name, watched) in state.databases {
                 if let problem = watched.problem { throw problem }
