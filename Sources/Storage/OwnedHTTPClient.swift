@@ -6,7 +6,9 @@ import NIOCore
 package final class OwnedHTTPClient: Sendable {
     package let client: HTTPClient
 
-    /// `connections`: at most about this many to one host.
+    /// Makes a client for requests to one host.
+    ///
+    /// `connections`: at most about this many.
     /// `host`: where requests go; a name below `localhost` is this machine, which not every resolver knows (RFC 6761, 6.3).
     package init(connections: Int, host: String? = nil) {
         var settings = HTTPClient.Configuration()

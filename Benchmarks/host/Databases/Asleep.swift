@@ -20,8 +20,8 @@ extension Main {
                 try await rest(site, "a\(number)")
             }
             let busy = try await Cost.now(site)
-            // Litestream closes what it does not use a while later.
-            try await Task.sleep(for: .seconds(30))
+            // Litestream closes connections to the store that it has not used for 90 s.
+            try await Task.sleep(for: .seconds(100))
             let begin = try await Cost.now(site)
             try await Task.sleep(for: .seconds(30))
             let end = try await Cost.now(site)
