@@ -306,7 +306,7 @@ let cluster: [Target] = [
 let faults: [Target] = [
     .testTarget(
         name: "FaultTests",
-        dependencies: ["CLI", "CSandbox", "StorageTestSupport", "Supervision"],
+        dependencies: ["CLI", "CSandbox", "StorageTestSupport", "TestSupport", "Supervision"],
         swiftSettings: strict
     )
 ]

@@ -1,3 +1,4 @@
+import TestSupport
 import Archive
 import Control
 @testable import Daemon

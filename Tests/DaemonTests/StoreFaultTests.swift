@@ -1,3 +1,4 @@
+import TestSupport
 import Control
 @testable import Daemon
 import Foundation
