@@ -50,30 +50,19 @@ final class Link: @unchecked Sendable {
         metadata: [(String, String)],
         timeout: TimeAmount
     ) async throws -> ByteBuffer {
-        let cancellation = Cancellation()
+        let call = Call(path: path, request: request, metadata: metadata, timeout: timeout)
         return try await withTaskCancellationHandler {
             // Unsafe, because a checked one costs an allocation for each call; `Call.finish` resumes it once.
             try await withUnsafeThrowingContinuation { continuation in
                 onLoop {
-                    let call = Call(
-                        path: path,
-                        request: request,
-                        metadata: metadata,
-                        timeout: timeout,
-                        continuation: continuation
-                    )
-                    cancellation.call = call
-                    if cancellation.isCancelled {
-                        self.cancel(call)
-                    } else {
-                        self.begin(call)
-                    }
+                    call.continuation = continuation
+                    if call.isCancelled { self.cancel(call) } else { self.begin(call) }
                 }
             }
         } onCancel: {
             onLoop {
-                cancellation.isCancelled = true
-                if let call = cancellation.call { self.cancel(call) }
+                call.isCancelled = true
+                self.cancel(call)
             }
         }
     }
@@ -99,12 +88,6 @@ final class Link: @unchecked Sendable {
         code: .cancelled,
         message: "the connection was closed by this client"
     )
-
-    /// Where a call and its cancellation meet, on the loop.
-    private final class Cancellation: @unchecked Sendable {
-        var call: Call?
-        var isCancelled = false
-    }
 
     private func cancel(_ call: Call) {
         abandon(call)
