@@ -50,19 +50,30 @@ final class Link: @unchecked Sendable {
         metadata: [(String, String)],
         timeout: TimeAmount
     ) async throws -> ByteBuffer {
-        let call = Call(path: path, request: request, metadata: metadata, timeout: timeout)
+        let cancellation = Cancellation()
         return try await withTaskCancellationHandler {
             // Unsafe, because a checked one costs an allocation for each call; `Call.finish` resumes it once.
             try await withUnsafeThrowingContinuation { continuation in
                 onLoop {
-                    call.continuation = continuation
-                    if call.isCancelled { self.cancel(call) } else { self.begin(call) }
+                    let call = Call(
+                        path: path,
+                        request: request,
+                        metadata: metadata,
+                        timeout: timeout,
+                        continuation: continuation
+                    )
+                    cancellation.call = call
+                    if cancellation.isCancelled {
+                        self.cancel(call)
+                    } else {
+                        self.begin(call)
+                    }
                 }
             }
         } onCancel: {
             onLoop {
-                call.isCancelled = true
-                self.cancel(call)
+                cancellation.isCancelled = true
+                if let call = cancellation.call { self.cancel(call) }
             }
         }
     }
@@ -88,6 +99,12 @@ final class Link: @unchecked Sendable {
         code: .cancelled,
         message: "the connection was closed by this client"
     )
+
+    /// Where a call and its cancellation meet, on the loop.
+    private final class Cancellation: @unchecked Sendable {
+        var call: Call?
+        var isCancelled = false
+    }
 
     private func cancel(_ call: Call) {
         abandon(call)

@@ -8,8 +8,8 @@ import struct Foundation.Data
 
 /// One call: its request until it is sent, and whoever waits for its answer.
 ///
-/// `@unchecked Sendable`: what varies is touched on the event loop only.
-final class Call: @unchecked Sendable {
+/// Touched on the event loop only.
+final class Call {
     let path: String
     let request: ByteBuffer
     let metadata: [(String, String)]
@@ -20,22 +20,26 @@ final class Call: @unchecked Sendable {
     weak var table: StreamTable?
     var streamID: HTTP2StreamID?
     var answer = ByteBuffer()
-    /// Resumed by the first call of ``finish(_:)`` after it was set; later ones do nothing.
-    var continuation: UnsafeContinuation<ByteBuffer, any Error>?
-    /// Whoever waits was cancelled, perhaps before the call reached the loop.
-    var isCancelled = false
+    private let continuation: UnsafeContinuation<ByteBuffer, any Error>
     private(set) var isFinished = false
 
-    init(path: String, request: ByteBuffer, metadata: [(String, String)], timeout: TimeAmount) {
+    /// The continuation is resumed by the first call of ``finish(_:)``; later ones do nothing.
+    init(
+        path: String,
+        request: ByteBuffer,
+        metadata: [(String, String)],
+        timeout: TimeAmount,
+        continuation: UnsafeContinuation<ByteBuffer, any Error>
+    ) {
         self.path = path
         self.request = request
         self.metadata = metadata
         self.timeout = timeout
+        self.continuation = continuation
     }
 
     func finish(_ result: Result<ByteBuffer, RPCError>) {
-        guard let continuation else { return }
-        self.continuation = nil
+        guard !isFinished else { return }
         isFinished = true
         continuation.resume(with: result.mapError { $0 as any Error })
     }

@@ -52,17 +52,24 @@ public final class Worker: Service, Sendable {
         converter: DataConverter = DataConverter(),
         logger: Logger? = nil
     ) {
+        let identity = options.identity ?? connection.identity
         var logger = logger ?? Logger(label: "temporal.worker")
         logger[metadataKey: "task_queue"] = "\(taskQueue)"
-        let environment = WorkflowEnvironment(
-            namespace: connection.namespace,
-            taskQueue: taskQueue,
-            converter: converter,
-            logger: logger,
-            logsDuringReplay: options.enableLoggingInReplay,
-            failsWorkflow: options.failsWorkflow
+        let setup = WorkerSetup(
+            connection: connection,
+            options: options,
+            environment: WorkflowEnvironment(
+                namespace: connection.namespace,
+                taskQueue: taskQueue,
+                converter: converter,
+                logger: logger,
+                logsDuringReplay: options.enableLoggingInReplay,
+                failsWorkflow: options.failsWorkflow
+            ),
+            identity: identity,
+            stickyQueue: "\(identity)-\(UUID().uuidString.lowercased())",
+            metrics: WorkerMetrics(namespace: connection.namespace, taskQueue: taskQueue)
         )
-        let setup = WorkerSetup(connection, options, environment)
         self.setup = setup
         workflowSlots = Slots(options.maxConcurrentWorkflowTaskExecutionSize)
         activitySlots = Slots(options.maxConcurrentActivityExecutionSize)
@@ -81,7 +88,7 @@ public final class Worker: Service, Sendable {
         }
         let locals = LocalActivityRunner(
             byName,
-            environment: environment,
+            environment: setup.environment,
             slots: Slots(options.maxConcurrentLocalActivityExecutionSize)
         )
         let registrations = workflows.map { WorkflowRegistration($0) }
@@ -156,7 +163,7 @@ public final class Worker: Service, Sendable {
     private func sayGoodbye() async {
         guard let workflows, workflows.isSticky else { return }
         let request = APIShutdownWorkerRequest.with {
-            $0.stickyTaskQueue = setup.stickyAttributes.workerTaskQueue.name
+            $0.stickyTaskQueue = setup.stickyQueue
             $0.identity = setup.identity
             $0.reason = "the worker stops"
         }
@@ -179,9 +186,7 @@ public final class Worker: Service, Sendable {
                 for index in 0..<count {
                     let isSticky = workflows.isSticky && index % 2 == 1
                     group.addTask {
-                        await self.pollWorkflows(
-                            isSticky ? self.setup.stickyAttributes.workerTaskQueue : self.queue
-                        )
+                        await self.pollWorkflows(isSticky ? workflows.stickyTaskQueue : self.queue)
                     }
                 }
             }

@@ -192,7 +192,12 @@ final class WorkflowTaskHandler: Sendable {
             if run.libraryName != TemporalLibrary.workerName {
                 $0.sdkMetadata = TemporalLibrary.workerMetadata
             }
-            if isSticky { $0.stickyAttributes = setup.stickyAttributes }
+            if isSticky {
+                $0.stickyAttributes = .with {
+                    $0.workerTaskQueue = stickyTaskQueue
+                    $0.scheduleToStartTimeout = .init(rounding: setup.options.stickyScheduleToStartTimeout)
+                }
+            }
         }
         let response = try await setup.connection.call(request)
         run.resetHistory(to: response.resetHistoryEventID)
@@ -200,6 +205,14 @@ final class WorkflowTaskHandler: Sendable {
         if run.isComplete { setup.metrics.workflowEnded(run.registration.name, with: commands.last) }
         return response.hasWorkflowTask && !response.workflowTask.taskToken.isEmpty
             ? response.workflowTask : nil
+    }
+
+    var stickyTaskQueue: APITaskQueue {
+        .with {
+            $0.name = setup.stickyQueue
+            $0.kind = .sticky
+            $0.normalName = setup.environment.taskQueue
+        }
     }
 
     // MARK: Queries
