@@ -84,8 +84,9 @@ enum Bombs {
         return times
     }
 
-    /// Sets the bomb off again and again, in the next app where the host answers for one that it leaves alone; a client
-    /// that is told so waits a little. Returns how often it went off.
+    /// Sets the bomb off again and again, in the next app where the host answers for one that it leaves alone.
+    ///
+    /// A client that is told so by all of them waits a little. Returns how often it went off.
     private static func bomb(_ site: Site, _ apps: [String], _ path: String, _ stop: Stop) async -> Int {
         var (count, refused) = (0, 0)
         var index = 0

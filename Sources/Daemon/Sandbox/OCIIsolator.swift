@@ -22,7 +22,10 @@ package struct OCIIsolator: Isolator {
 
     private static let layout = WorkerLayout.sandboxed
 
-    /// `program`: the OCI runtime. `folder`: the host's folder for workers, emptied at its start.
+    /// Makes the root of all sandboxes.
+    ///
+    /// `program`: the OCI runtime.
+    /// `folder`: what is kept of sandboxes; nothing in it outlives a start of the host.
     ///
     /// - Throws: ``SystemError`` when the root cannot be made.
     package init(
