@@ -114,7 +114,7 @@ let daemon: [Target] = [
             "Archive", "Control", "CSandbox", "martlet-confine", "Proxy", "ProxyTLS", "Replication",
             "Storage", grdb, crypto,
             logging, metrics, tracing,
-            lifecycle, nioCore, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
+            lifecycle, nioCore, nioPosix, "ClusterContract", "Slicer", "Temporal", asyncHTTPClient, nioHTTP1,
         ],
         swiftSettings: strict
     ),

@@ -111,25 +111,37 @@ struct MoveBenchmark {
             )
         }
         let begin = Load.now()
-        let quiesce = try await source.agent.quiesce(
-            QuiesceOrder(
-                app: app.app,
-                number: hosts.nextNumber(),
-                epoch: epoch,
-                drainMilliseconds: 20_000,
-                patienceMilliseconds: 60_000
+        let report = try await source.agent.cutOver(
+            CutOverOrder(
+                quiesce: QuiesceOrder(
+                    app: app.app,
+                    number: hosts.nextNumber(),
+                    epoch: epoch,
+                    drainMilliseconds: 20_000,
+                    patienceMilliseconds: 60_000
+                ),
+                adopt: AdoptOrder(
+                    specification: app,
+                    number: hosts.nextNumber(),
+                    epoch: epoch + 1,
+                    fromEpoch: epoch,
+                    cause: .move,
+                    isAwake: true
+                ),
+                host: target.route
             )
         )
-        let adopt = try await hosts.adopt(app, on: 1 - old, epoch: epoch + 1, cause: .move)
-        _ = try await source.agent.handOver(
-            HandOverOrder(app: app.app, number: hosts.nextNumber(), host: target.route, epoch: adopt.epoch)
-        )
         let end = Load.now()
-        try await hosts.publish(app.app, at: 1 - old, epoch: adopt.epoch)
+        try await hosts.publish(app.app, at: 1 - old, epoch: report.adopt.epoch)
         _ = try await source.agent.remove(
             RemoveOrder(app: app.app, number: hosts.nextNumber(), keepsReplica: true)
         )
-        return Times(held: begin...end, follow: follow?.milliseconds ?? 0, quiesce: quiesce, adopt: adopt)
+        return Times(
+            held: begin...end,
+            follow: follow?.milliseconds ?? 0,
+            quiesce: report.quiesce,
+            adopt: report.adopt
+        )
     }
 
     private func report(_ times: [Times], _ outcomes: [Load.Outcome], _ kept: Set<Int>) {
@@ -162,6 +174,15 @@ struct MoveBenchmark {
             "  requests \(outcomes.count), failed \(failed.count) \(Dictionary(grouping: failed, by: \.status).mapValues(\.count)), "
                 + "acknowledged rows lost \(lost.count), epochs answered by two hosts \(torn)"
         )
+        // Where in which move they failed, so that a cause can be looked for.
+        for failure in failed.prefix(5) {
+            let end = failure.due + failure.nanoseconds
+            let move = times.lastIndex { $0.held.lowerBound <= end }
+            let offset = move.map { Double(end) / 1e6 - Double(times[$0].held.lowerBound) / 1e6 }
+            print(
+                "    failed: \(failure.line), \(move.map { "\(offset.map { Int($0) } ?? 0) ms after the begin of move \($0)" } ?? "before all moves")"
+            )
+        }
         print("  all requests               \(milliseconds(outcomes.map(\.nanoseconds)))")
         print("  requests held by a move    \(held.count): \(milliseconds(held.map(\.nanoseconds)))")
         parts("app out of service", times.map { Int(($0.held.upperBound - $0.held.lowerBound) / 1_000_000) })

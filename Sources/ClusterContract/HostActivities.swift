@@ -9,6 +9,7 @@ public enum HostActivities {
     public static let quiesce = ActivityDefinition<QuiesceOrder, QuiesceReport>("quiesce")
     public static let adopt = ActivityDefinition<AdoptOrder, AdoptReport>("adopt")
     public static let handOver = ActivityDefinition<HandOverOrder, HandOverReport>("handOver")
+    public static let cutOver = ActivityDefinition<CutOverOrder, CutOverReport>("cutOver")
     public static let resume = ActivityDefinition<ResumeOrder, AdoptReport>("resume")
     public static let abandon = ActivityDefinition<AbandonOrder, Nothing>("abandon")
     public static let remove = ActivityDefinition<RemoveOrder, RemoveReport>("remove")
@@ -30,6 +31,7 @@ public enum HostActivities {
             registration(quiesce) { try await orders.quiesce($0) },
             registration(adopt) { try await orders.adopt($0) },
             registration(handOver) { try await orders.handOver($0) },
+            registration(cutOver) { try await orders.cutOver($0) },
             registration(resume) { try await orders.resume($0) },
             registration(abandon) {
                 try await orders.abandon($0)

@@ -35,7 +35,11 @@ public actor HostDaemon: Service {
     /// When control last asked for the loads, and what was counted when the last sample was taken.
     var lastReport = uptime()
     var areRoutesKept = true
+    private var peerOrders: PeerOrders?
     var lastCounts: [ApplicationID: LoadCounts] = [:]
+    /// Apps that were awake when the last sample was taken, and those whose data was not measured yet.
+    var sampled: Set<ApplicationID> = []
+    lazy var unmeasured = Array(entries.keys)
     lazy var statistics = StatisticsApp(logger: logger) { [weak self] in
         guard let self else { throw CancellationError() }
         return try await self.startStatistics()
@@ -47,6 +51,8 @@ public actor HostDaemon: Service {
     /// How many deployments of a content are under way.
     var underway: [VersionID: Int] = [:]
     var takingOver: [ApplicationID: Task<Void, any Error>] = [:]
+    /// The apps that left this host, as far as their requests may still come here: few of all.
+    var departed: Set<ApplicationID> = []
     /// The apps that the sweep looks at: those with workers, and those that back off.
     var watched: Set<ApplicationID> = []
     var queue: WakeQueue<ApplicationID>
@@ -141,7 +147,10 @@ public actor HostDaemon: Service {
         var listeners = configuration.listeners.map {
             ProxyConfiguration.Listener(address: $0.address, port: $0.port)
         }
-        if let membership { listeners.append(membership.listener) }
+        if let membership {
+            listeners.append(membership.listener)
+            try await takePeerOrders(membership)
+        }
         let router = makeRouter()
         var proxyConfiguration = ProxyConfiguration(listeners: listeners)
         proxyConfiguration.timeouts.answer = .seconds(3600)
@@ -159,6 +168,16 @@ public actor HostDaemon: Service {
         for (id, entry) in entries { table[id.rawValue] = entry.cell }
         if membership != nil { loadRoutes() }
         if let settings = configuration.tls { try await startTLS(settings) }
+    }
+
+    private func takePeerOrders(_ membership: ClusterMembership) async throws {
+        let path = folder.run + "/orders.sock"
+        do {
+            peerOrders = try await PeerOrders.listen(at: path) { try await membership.take($0) }
+        } catch {
+            throw MartletError(.internal, "listen at \(path) for orders of other hosts", cause: error)
+        }
+        membership.takeOrders(at: path)
     }
 
     private func startTLS(_ settings: HostConfiguration.TLS) async throws {
@@ -298,6 +317,7 @@ public actor HostDaemon: Service {
             group.addTask { await tls?.drain(deadline: deadline) }
         }
         await tls?.stop()
+        await peerOrders?.close()
         let instances = entries.values.flatMap { $0.awake.map { Array($0.instances.values) } ?? [] }
         let grace = configuration.timeouts.stop
         await withDiscardingTaskGroup { group in

@@ -123,8 +123,26 @@ package protocol Replicator: Sendable {
         at position: ReplicaPosition
     ) async throws -> ReplicaPosition
 
+    /// The first half of ``resume(_:from:at:)``: makes the database ready to be opened, so that what is written to it from
+    /// then on goes on with its replica.
+    func beginLog(of database: ReplicatedDatabase, at position: ReplicaPosition) async throws -> BegunLog
+
+    /// The second half, for a database that may be in use already; when it fails it can be called again.
+    func resume(
+        _ database: ReplicatedDatabase,
+        from old: ReplicaLocation,
+        at position: ReplicaPosition,
+        with log: BegunLog
+    ) async throws -> ReplicaPosition
+
     /// Makes `path` a copy of the newest state and keeps it up to date until it is finished or cancelled.
-    func follow(_ replica: ReplicaLocation, to path: String) async throws -> any ReplicaFollower
+    ///
+    /// `next`: where the database will go on; what ``resume(_:from:at:)`` needs there is copied ahead.
+    func follow(
+        _ replica: ReplicaLocation,
+        to path: String,
+        as next: ReplicaLocation?
+    ) async throws -> any ReplicaFollower
 
     /// How far a replica is, as the store has it; nil when there is none.
     func newestPosition(of replica: ReplicaLocation) async throws -> ReplicaPosition?
@@ -136,13 +154,17 @@ package protocol Replicator: Sendable {
 /// A copy of a database that follows its replica.
 package protocol ReplicaFollower: Sendable {
     /// How far the copy is; nil before it is complete.
-    var position: ReplicaPosition? { get throws }
+    ///
+    /// Throws why it can't be followed any further.
+    var position: ReplicaPosition? { get async throws }
 
     /// Waits until the copy has reached a position.
     func wait(for position: ReplicaPosition, timeout: Duration) async throws
 
-    /// Stops following and leaves a database that can be opened, at the position returned.
-    func finish() async throws -> ReplicaPosition
+    /// Stops following and leaves a database that can be opened, in the state of `position`, which is the replica's last.
+    ///
+    /// It is not flushed to the disk yet.
+    func finish(at position: ReplicaPosition, timeout: Duration) async throws
 
     /// Stops following and removes the copy.
     func cancel() async

@@ -33,7 +33,7 @@ struct ClusterTests {
             _ = try await cluster.martlet("drain", target.id, "--undo")
 
             let shown = try await cluster.martlet("apps", "show", "book")
-            for step in ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"] {
+            for step in ["prepare", "follow", "cutOver", "remove"] {
                 #expect(shown.output.contains(step), "\(shown.output)")
             }
 

@@ -53,7 +53,7 @@ struct ApplicationTests {
             #expect(record.state == .done)
             #expect(
                 record.steps.map(\.name)
-                    == ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"]
+                    == ["prepare", "follow", "cutOver", "remove"]
             )
             #expect(cluster.servers(of: app) == [target.id: 2])
             for host in cluster.hosts {
@@ -73,7 +73,7 @@ struct ApplicationTests {
 
     @Test func `a move that fails in whatever step leaves one host that serves`() async throws {
         try await ClusterFixture.with(hosts: 2) { cluster in
-            for step in ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"] {
+            for step in ["prepare", "follow", "cutOver", "quiesce", "adopt", "handOver", "remove"] {
                 for fault in [SimulatedHost.Fault.refused(.checkFailed), .lostAnswer(.checkFailed)] {
                     try await Self.failMove(cluster, step, fault)
                 }
@@ -95,7 +95,7 @@ struct ApplicationTests {
         let record = try await cluster.service.move(app, to: target.id) { _ in }
         let after = try await cluster.placement(of: app)
         #expect(cluster.servers(of: app) == [after.host.id: after.epoch], "\(app)")
-        let isLate = ["handOver", "remove"].contains(step) || (step == "adopt" && kind == "lost")
+        let isLate = ["handOver", "remove"].contains(step) || (["adopt", "cutOver"].contains(step) && kind == "lost")
         #expect(record.state == (isLate ? .done : .undone), "\(app): \(record)")
         #expect(after.host.id == (isLate ? target.id : before.host.id), "\(app)")
         try await cluster.until("the slicer knows where \(app) is") {

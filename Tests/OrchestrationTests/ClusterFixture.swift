@@ -32,6 +32,9 @@ final class ClusterFixture: Sendable {
                 return try await slicer.query(SlicerContract.table)
             }
         }
+        for host in self.hosts {
+            for peer in self.hosts { host.peers.withLock { $0[peer.id] = peer } }
+        }
         store = try await FolderStore(
             root: server.folder.appending(path: "store").path(percentEncoded: false)
         )

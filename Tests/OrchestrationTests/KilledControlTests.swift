@@ -16,7 +16,7 @@ struct KilledControlTests {
             try control.start()
             do {
                 try await cluster.awaitHosts()
-                for step in ["prepare", "follow", "quiesce", "adopt", "handOver", "remove"] {
+                for step in ["prepare", "follow", "cutOver", "quiesce", "adopt", "handOver", "remove"] {
                     try await Self.move(cluster, control, killingIn: step)
                 }
             } catch {

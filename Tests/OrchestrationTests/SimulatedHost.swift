@@ -15,6 +15,8 @@ final class SimulatedHost: HostOrders, Sendable {
     /// Gets the whole table.
     private let fetch: @Sendable () async throws -> RouteTable
     private let state = Mutex(State())
+    /// The hosts that it can reach, itself included.
+    let peers = Mutex<[HostID: SimulatedHost]>([:])
 
     /// What goes wrong.
     enum Fault: Sendable, Equatable {
@@ -194,6 +196,31 @@ final class SimulatedHost: HostOrders, Sendable {
     func handOver(_ order: HandOverOrder) async throws -> HandOverReport {
         try await carryOut("handOver", app: order.app, number: order.number) { _ in
             HandOverReport(released: 0, longestHoldMilliseconds: 0)
+        }
+    }
+
+    func cutOver(_ order: CutOverOrder) async throws -> CutOverReport {
+        var lost: (any Error)?
+        do {
+            try await carryOut("cutOver", app: order.app, number: order.number) { _ in }
+        } catch let error as MartletError where error.message.hasPrefix("the answer") {
+            lost = error
+        }
+        let closed = try await quiesce(order.quiesce)
+        do {
+            guard let peer = peers.withLock({ $0[order.host.id] }) else {
+                throw MartletError(.unavailable, "there is no host \(order.host.id)")
+            }
+            let adopted = try await peer.adopt(order.adopt)
+            let handedOver = try await handOver(
+                HandOverOrder(app: order.app, number: order.number, host: order.host, epoch: adopted.epoch)
+            )
+            if let lost { throw lost }
+            return CutOverReport(quiesce: closed, adopt: adopted, handOver: handedOver, milliseconds: 1)
+        } catch {
+            // As the real one: it goes on where the store lets it, and says why the move failed.
+            _ = try? state.withLock { try claim(order.app, epoch: order.adopt.epoch, ended: [:], &$0) }
+            throw error
         }
     }
 

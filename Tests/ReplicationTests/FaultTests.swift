@@ -225,7 +225,11 @@ import Testing
                 let connection = try openDatabase(database.path)
                 try connection.addRows(500)
                 _ = try await fixture.replicator.watch(database)
-                follower = try await fixture.replicator.follow(database.replica, to: target.path)
+                follower = try await fixture.replicator.follow(
+                    database.replica,
+                    to: target.path,
+                    as: target.replica
+                )
                 for _ in 0..<5 {
                     try connection.addRows(10)
                     position = try await fixture.replicator.sync(database)
@@ -235,9 +239,8 @@ import Testing
                 before = try connection.fingerprint()
             }
             position = try await fixture.replicator.release(database)
-            try await follower.wait(for: position, timeout: .seconds(60))
-            let reached = try await follower.finish()
-            #expect(reached == position)
+            try await follower.finish(at: position, timeout: .seconds(60))
+            let reached = position
             #expect(try fingerprint(target.path) == before)
             _ = try await fixture.replicator.resume(target, from: database.replica, at: reached)
             try openDatabase(target.path).addRows(2)
@@ -247,7 +250,8 @@ import Testing
             #expect(try fingerprint(copy) == fingerprint(target.path))
             let abandoned = try await fixture.replicator.follow(
                 target.replica,
-                to: fixture.folder + "/abandoned.db"
+                to: fixture.folder + "/abandoned.db",
+                as: nil
             )
             await abandoned.cancel()
             #expect(!FileManager.default.fileExists(atPath: fixture.folder + "/abandoned.db"))

@@ -23,6 +23,12 @@ public protocol HostOrders: Sendable {
     func adopt(_ order: AdoptOrder) async throws -> AdoptReport
     /// Sends held and new requests to the app's new host; local data is kept until ``remove(_:)``.
     func handOver(_ order: HandOverOrder) async throws -> HandOverReport
+    /// Gives the app to another host without anybody else in between: ``quiesce(_:)``, then ``adopt(_:)`` there, then
+    /// ``handOver(_:)``.
+    ///
+    /// When the other host refuses or does not answer, this one goes on as by ``resume(_:)`` and throws. What it then knows
+    /// may be wrong by the time it is heard: ``resume(_:)`` tells who has the app.
+    func cutOver(_ order: CutOverOrder) async throws -> CutOverReport
     /// After ``quiesce(_:)``, when the move cannot go on: claims the next epoch and serves with the data that is here.
     ///
     /// A host that serves the app, because it never stopped or has taken it back by itself, changes nothing and reports

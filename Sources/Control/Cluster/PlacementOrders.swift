@@ -41,12 +41,15 @@ public struct SealedVariable: Codable, Sendable, Equatable {
 public struct DatabasePosition: Codable, Sendable, Equatable {
     /// Its path in the app's data folder.
     public var database: String
+    /// Which of the databases that were made at that path under the epoch, from 1.
+    public var incarnation: Int
     /// The replica's last transaction.
-    public var transaction: String
+    public var transaction: UInt64
     public var bytes: Int
 
-    public init(database: String, transaction: String, bytes: Int) {
+    public init(database: String, incarnation: Int, transaction: UInt64, bytes: Int) {
         self.database = database
+        self.incarnation = incarnation
         self.transaction = transaction
         self.bytes = bytes
     }
@@ -189,6 +192,8 @@ public struct AdoptOrder: ApplicationOrder {
     public var endedTerms: [String: Int]
     /// Whether a worker is started at once.
     public var isAwake: Bool
+    /// How far the replicas of `fromEpoch` are, by the host that closed them; nil when nobody can say.
+    public var positions: [DatabasePosition]?
     public var app: ApplicationID { specification.app }
 
     public init(
@@ -198,7 +203,8 @@ public struct AdoptOrder: ApplicationOrder {
         fromEpoch: Int?,
         cause: Cause,
         endedTerms: [String: Int] = [:],
-        isAwake: Bool
+        isAwake: Bool,
+        positions: [DatabasePosition]? = nil
     ) {
         self.specification = specification
         self.number = number
@@ -207,6 +213,7 @@ public struct AdoptOrder: ApplicationOrder {
         self.cause = cause
         self.endedTerms = endedTerms
         self.isAwake = isAwake
+        self.positions = positions
     }
 }
 
@@ -266,6 +273,40 @@ public struct HandOverReport: Codable, Sendable, Equatable {
     public init(released: Int, longestHoldMilliseconds: Int) {
         self.released = released
         self.longestHoldMilliseconds = longestHoldMilliseconds
+    }
+}
+
+/// Has the old host give an app to another one, in one go: ``HostOrders/quiesce(_:)`` there,
+/// ``HostOrders/adopt(_:)`` on the new host, which the old one asks, and ``HostOrders/handOver(_:)``.
+public struct CutOverOrder: ApplicationOrder {
+    public var quiesce: QuiesceOrder
+    /// With the number after that of `quiesce`; what only the old host knows is filled in there.
+    public var adopt: AdoptOrder
+    /// The new host.
+    public var host: RouteHost
+    public var app: ApplicationID { quiesce.app }
+    public var number: Int { quiesce.number }
+
+    public init(quiesce: QuiesceOrder, adopt: AdoptOrder, host: RouteHost) {
+        self.quiesce = quiesce
+        self.adopt = adopt
+        self.host = host
+    }
+}
+
+/// What ``HostOrders/cutOver(_:)`` did.
+public struct CutOverReport: Codable, Sendable, Equatable {
+    public var quiesce: QuiesceReport
+    public var adopt: AdoptReport
+    public var handOver: HandOverReport
+    /// From the order to the release of the requests that were held, in milliseconds.
+    public var milliseconds: Int
+
+    public init(quiesce: QuiesceReport, adopt: AdoptReport, handOver: HandOverReport, milliseconds: Int) {
+        self.quiesce = quiesce
+        self.adopt = adopt
+        self.handOver = handOver
+        self.milliseconds = milliseconds
     }
 }
 

@@ -43,15 +43,15 @@ extension AppDatabases {
                 copy.followers[source.name] = Followed(
                     replica: source.replica,
                     path: path,
-                    follower: try await replicator.follow(source.replica, to: path)
+                    follower: try await replicator.follow(
+                        source.replica,
+                        to: path,
+                        as: try nextReplica(app, copy, source.name)
+                    )
                 )
             }
             following[app] = copy
-            let report = try await caughtUp(copy)
-            for (name, followed) in copy.followers {
-                try await replicator.prepareResume(followed.replica, as: try nextReplica(app, copy, name))
-            }
-            return report
+            return try await caughtUp(copy)
         } catch {
             await abandonFollow(app)
             throw Self.shown(error, "follow the databases of \(app)")
@@ -88,14 +88,8 @@ extension AppDatabases {
         else { return nil }
         do {
             guard let newest = try await replicator.newestPosition(of: source.replica) else { return nil }
-            try await followed.follower.wait(for: newest, timeout: .seconds(20))
-            let reached = try await followed.follower.finish()
-            guard reached == newest else {
-                throw ReplicationError(
-                    .failed,
-                    "the copy is at \(reached.transaction), not \(newest.transaction)"
-                )
-            }
+            try await followed.follower.finish(at: newest, timeout: .seconds(20))
+            try OpenFile(followed.path, flags: O_RDWR).synchronize()
             try FileSystem.makeFolders(DatabaseFiles(path: path).folder)
             try DatabaseFiles(path: path).removeAll()
             try FileSystem.rename(followed.path, to: path)
@@ -103,7 +97,7 @@ extension AppDatabases {
             let size = try OpenFile(path, flags: O_RDONLY).status().st_size
             return RestoredDatabase(
                 path: path,
-                point: RestorePoint(transaction: reached.transaction, time: Date()),
+                point: RestorePoint(transaction: newest.transaction, time: Date()),
                 sizeBytes: Int64(size)
             )
         } catch {
@@ -133,8 +127,8 @@ extension AppDatabases {
     ///
     /// - Returns: how far the replica of each database is.
     /// - Throws: ``MartletError`` with code `unavailable`; the app is this host's still then.
-    func giveUp(_ app: ApplicationID, within limit: Duration) async throws -> [String: ReplicaPosition] {
-        let positions = try await settled(app, within: limit)
+    func giveUp(_ app: ApplicationID, within limit: Duration) async throws -> [DatabasePosition] {
+        _ = try await settled(app, within: limit)
         guard let entry = placed[app] else {
             throw MartletError(.ownedElsewhere, "\(app) is not this host's any more")
         }
@@ -142,6 +136,19 @@ extension AppDatabases {
             try await Ownership(app: app.rawValue, store: store).release(entry.claim)
         } catch {
             throw Self.shown(error, "give \(app) up")
+        }
+        let positions = entry.local.databases.sorted { $0.key < $1.key }.compactMap { name, known in
+            // Without a file it was removed.
+            known.inode == 0
+                ? nil
+                : known.transaction.map {
+                    DatabasePosition(
+                        database: name,
+                        incarnation: known.incarnation,
+                        transaction: $0,
+                        bytes: HostDaemon.fileBytes("\(folder.data(app.rawValue))/\(name)")
+                    )
+                }
         }
         await forget(app)
         return positions

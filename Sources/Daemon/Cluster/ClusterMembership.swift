@@ -28,6 +28,8 @@ final class ClusterMembership: Sendable {
         var table: Control.RouteTable?
         var routes: ClusterRoutes?
         var published: ReadyAnswer?
+        var orders: Upstream?
+        var taker: PeerOrders.Taker?
     }
 
     /// - Throws: ``MartletError`` with code `bad_request` when the secret is none.
@@ -76,10 +78,11 @@ final class ClusterMembership: Sendable {
 
     /// The picture for the router.
     var view: ClusterView {
-        let (routes, published) = state.withLock { ($0.routes, $0.published) }
+        let state = state.withLock { $0 }
         return ClusterView(
-            routes: routes,
-            published: published,
+            routes: state.routes,
+            published: state.published,
+            orders: state.orders,
             nowhere: nowhere,
             permission: permission,
             onStale: { [heardSource] in heardSource.yield(Heard(generation: $0, peer: nil)) }
@@ -98,9 +101,27 @@ final class ClusterMembership: Sendable {
         )
         return state.withLock { state in
             guard routes.generation > state.routes?.generation ?? 0 else { return false }
-            state = State(table: table, routes: routes, published: answer)
+            state.table = table
+            state.routes = routes
+            state.published = answer
             return true
         }
+    }
+
+    /// Orders of other hosts come over this socket from now on.
+    func takeOrders(at path: String) {
+        state.withLock { $0.orders = Upstream(app: App(name: "orders"), address: .unix(path: path)) }
+    }
+
+    /// Who carries out the orders of other hosts.
+    func takeOrders(_ taker: @escaping PeerOrders.Taker) { state.withLock { $0.taker = taker } }
+
+    /// Carries out an order of another host.
+    func take(_ order: AdoptOrder) async throws -> AdoptReport {
+        guard let taker = state.withLock(\.taker) else {
+            throw MartletError(.unavailable, "host \(host) takes no orders yet")
+        }
+        return try await taker(order)
     }
 
     /// Tells that there may be newer routes at a host.

@@ -14,6 +14,8 @@ struct ClusterView: Sendable {
     let routes: ClusterRoutes?
     /// What peers are told that ask for the table.
     let published: ReadyAnswer?
+    /// Where orders of other hosts go; nil until the host takes some.
+    let orders: Upstream?
     /// Under which requests wait while no table is known, or nobody has the slice.
     let nowhere: App
     /// Whether this host may answer for its apps.
@@ -23,6 +25,8 @@ struct ClusterView: Sendable {
 
     /// The host name under which peers ask each other for routes; no app can have it.
     static let internalName = "routes.martlet.internal"
+    /// The host name under which they give each other orders.
+    static let ordersName = "orders.martlet.internal"
 
     /// Why this host must not answer for its own apps now; nil while it may.
     var refusal: ReadyAnswer? { permission.refusal }
@@ -58,13 +62,14 @@ struct ClusterView: Sendable {
         }
     }
 
-    /// The answer to another host that asks for the routes; nil for other requests.
+    /// Where a request of another host to this one itself goes; nil for requests of others.
     func answerPeer(_ request: borrowing RoutedRequest) -> RouteDecision? {
         guard request.peerHops > 0 else { return nil }
-        let isAsking = request.withHostName { name in
-            name.elementsEqual(Self.internalName.utf8)
+        let (asksForRoutes, isOrder) = request.withHostName { name in
+            (name.elementsEqual(Self.internalName.utf8), name.elementsEqual(Self.ordersName.utf8))
         }
-        guard isAsking, let published else { return .unknown }
+        if isOrder, let orders { return .forward(orders) }
+        guard asksForRoutes, let published else { return .unknown }
         return .respond(published, nil)
     }
 }

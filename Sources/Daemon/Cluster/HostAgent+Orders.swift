@@ -25,6 +25,10 @@ extension HostAgent: HostOrders {
         try await desk.perform(order) { [daemon] in try await daemon.handOver(order) }
     }
 
+    public func cutOver(_ order: CutOverOrder) async throws -> CutOverReport {
+        try await desk.perform(order) { [daemon] in try await daemon.cutOver(order) }
+    }
+
     public func resume(_ order: ResumeOrder) async throws -> AdoptReport {
         try await desk.perform(order) { [daemon] in try await daemon.resume(order) }
     }

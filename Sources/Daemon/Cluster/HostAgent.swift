@@ -72,6 +72,12 @@ public final class HostAgent: Service {
         client = TemporalClient(connection: connection)
         desk = OrderDesk(host: configuration.host)
         self.logger = logger
+        daemon.membership?.takeOrders { [weak self] order in
+            guard let self else {
+                throw MartletError(.unavailable, "host \(configuration.host) takes no orders any more")
+            }
+            return try await adopt(order)
+        }
     }
 
     /// Takes orders until a graceful shutdown or until the task is cancelled.

@@ -91,7 +91,7 @@ extension HostDaemon {
         let version = try await preparedVersion(specification)
         try await setEnvironment(of: app, specification.environment)
         let record = try await store.claim(app, for: specification.owner, now: Date())
-        let placed = try await place(app, ended: order.endedTerms, databases)
+        let placed = try await placeWarm(order, databases)
         guard placed.epoch >= order.epoch else {
             throw MartletError(
                 .internal,
@@ -101,6 +101,8 @@ extension HostDaemon {
         await databases.abandonFollow(app)
         let started = uptime()
         let entry = entries[app] ?? Self.makeEntry(record, limits: configuration.limits)
+        entry.isRemoved = false
+        entry.databaseBytes = Int(placed.bytes)
         entries[app] = entry
         do {
             try await takeIntoService(entry, version, isAwake: order.isAwake)
@@ -116,6 +118,24 @@ extension HostDaemon {
             )
         }
         return AdoptReport(placed, startMilliseconds: order.isAwake ? (uptime() - started).milliseconds : 0)
+    }
+
+    /// Takes the app with what was followed of it where that will do, else from the replica.
+    private func placeWarm(_ order: AdoptOrder, _ databases: AppDatabases) async throws -> PlacementReport {
+        let (app, ended) = (order.app, order.endedTerms)
+        if order.cause == .move, let epoch = order.fromEpoch, let positions = order.positions {
+            do {
+                if let placed = try await databases.placeWarm(app, from: epoch, at: positions, ended: ended) {
+                    return placed
+                }
+            } catch {
+                logger.warning(
+                    "warm copies could not be used; the databases are restored",
+                    metadata: ["app": "\(app)", "error": "\(error)"]
+                )
+            }
+        }
+        return try await place(app, ended: ended, databases)
     }
 
     /// The report of an order that has been carried out before.
@@ -256,6 +276,7 @@ extension HostDaemon {
             send(entry, to: peer)
         } else {
             entry.departure = .lost(reason: reason)
+            departed.insert(entry.record.id)
         }
     }
 }

@@ -37,6 +37,7 @@ extension HostDaemon {
             if entry.departure == nil {
                 handle(.suspend, entry)
                 entry.departure = .lost(reason: "the host's lease was over")
+                departed.insert(entry.record.id)
             }
             for instance in instances { instance.worker.kill() }
             if let refusal = membership?.permission.refusal {

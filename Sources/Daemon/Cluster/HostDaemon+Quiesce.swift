@@ -78,15 +78,8 @@ extension HostDaemon {
         let closed = uptime()
         let limit = configuration.cluster?.moves.settle ?? .seconds(20)
         let positions = try await databases.giveUp(app, within: limit)
-        let data = folder.data(app.rawValue)
         return QuiesceReport(
-            positions: positions.sorted { $0.key < $1.key }.map {
-                DatabasePosition(
-                    database: $0.key,
-                    transaction: String($0.value.transaction, radix: 16),
-                    bytes: Self.fileBytes("\(data)/\($0.key)")
-                )
-            },
+            positions: positions,
             held: entry.cell.waiting.activity.heldRequests,
             closedSockets: sockets,
             drainMilliseconds: (drained - begin).milliseconds,
@@ -151,6 +144,7 @@ extension HostDaemon {
     func send(_ entry: Entry, to peer: Peer) {
         handle(.suspend, entry)
         entry.departure = .handedOver(to: peer.host)
+        departed.insert(entry.record.id)
         guard let upstream = peer.upstream else { return }
         entry.cell.forward(to: upstream) { _ in nil }
         proxy?.retryHeld(entry.cell.waiting)

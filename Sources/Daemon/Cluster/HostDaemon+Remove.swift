@@ -45,6 +45,7 @@ extension HostDaemon {
                 entry.departure = .lost(reason: "it was taken off this host")
             }
             entry.isRemoved = true
+            departed.insert(app)
         }
         try await removeRecord(of: app)
         dropDeparted()
@@ -69,16 +70,16 @@ extension HostDaemon {
     /// order said.
     func dropDeparted() {
         guard let routes = membership?.routes else { return }
-        for (app, entry) in entries where entry.isRemoved {
-            guard case .peer = routes.place(of: app) else { continue }
-            entries[app] = nil
-            table[app.rawValue] = nil
-            watched.remove(app)
-            proxy?.retryHeld(entry.cell.waiting)
-            proxy?.forget(entry.cell.waiting)
+        let gone = departed.compactMap { entries[$0] }
+        if gone.contains(where: \.isRemoved) {
+            spawn { [self] in
+                // A loop that still goes by older routes would find the app nowhere.
+                await proxy?.synchronize()
+                await dropRemoved()
+            }
         }
         // A host that was started again may have another address.
-        for entry in entries.values {
+        for entry in gone {
             guard case .handedOver(let host) = entry.departure, let peer = membership?.directory.peer(host)
             else {
                 continue
@@ -86,9 +87,25 @@ extension HostDaemon {
             send(entry, to: peer)
         }
         // Lost ones are where the routes say, once they say another host.
-        for (app, entry) in entries {
-            guard case .lost = entry.departure, case .peer(let peer) = routes.place(of: app) else { continue }
+        for entry in gone {
+            guard case .lost = entry.departure, case .peer(let peer) = routes.place(of: entry.record.id)
+            else { continue }
             send(entry, to: peer)
+        }
+    }
+
+    private func dropRemoved() {
+        guard let routes = membership?.routes else { return }
+        for app in departed {
+            guard let entry = entries[app], entry.isRemoved, case .peer = routes.place(of: app) else {
+                continue
+            }
+            departed.remove(app)
+            entries[app] = nil
+            table[app.rawValue] = nil
+            watched.remove(app)
+            proxy?.retryHeld(entry.cell.waiting)
+            proxy?.forget(entry.cell.waiting)
         }
     }
 

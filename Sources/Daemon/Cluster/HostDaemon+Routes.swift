@@ -54,7 +54,11 @@ extension HostDaemon {
     func retryWaiting() {
         guard let membership else { return }
         for app in membership.waiting where app.activity.heldRequests > 0 { proxy?.retryHeld(app) }
-        for entry in entries.values {
+        for app in departed {
+            guard let entry = entries[app], entry.departure != nil else {
+                departed.remove(app)
+                continue
+            }
             guard case .handedOver = entry.departure, entry.cell.waiting.activity.heldRequests > 0 else {
                 continue
             }
@@ -138,10 +142,7 @@ extension ClusterMembership {
 
     /// Asks a host for its routes.
     func routes(at address: HostAddress) async throws -> Control.RouteTable {
-        var request = HTTPClientRequest(url: "http://\(address)/")
-        request.headers.add(name: "Host", value: ClusterView.internalName)
-        request.headers.add(name: "Peer-Authorization", value: configuration.secret.peerSecret)
-        request.headers.add(name: "Peer-Hops", value: "1")
+        let request = request(to: address, ClusterView.internalName)
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(5))
         let body = try await response.body.collect(upTo: Self.maximumTableBytes)
         guard response.status == .ok else {

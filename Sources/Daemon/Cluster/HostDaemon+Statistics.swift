@@ -55,20 +55,28 @@ extension HostDaemon {
     /// What each app used since the last sample.
     private func takeSamples() async -> [StatisticsApp.Sample] {
         let metrics = Dictionary((proxy?.metrics.apps ?? []).map { ($0.name, $0) }) { first, _ in first }
+        let epochs = await databases?.epochs ?? [:]
         var samples: [StatisticsApp.Sample] = []
-        var counts: [ApplicationID: LoadCounts] = [:]
-        for (app, entry) in entries where entry.departure == nil {
+        // Those that sleep use nothing: of ten thousand apps only those are looked at that are awake, or were.
+        let due = watched.union(sampled)
+        sampled = []
+        for app in due {
+            guard let entry = entries[app], entry.departure == nil else {
+                lastCounts[app] = nil
+                continue
+            }
             let count = counted(entry, metrics[app.rawValue])
             let before = lastCounts[app] ?? LoadCounts()
-            counts[app] = count
-            if entry.awake != nil || entry.databaseBytes == nil {
+            lastCounts[app] = count
+            if entry.awake != nil {
+                sampled.insert(app)
                 entry.databaseBytes = Self.folderBytes(folder.data(app.rawValue))
             }
             guard count != before || entry.awake != nil else { continue }
             samples.append(
                 StatisticsApp.Sample(
                     app: app.rawValue,
-                    epoch: await databases?.epoch(of: app) ?? 0,
+                    epoch: epochs[app] ?? 0,
                     requests: max(count.requests - before.requests, 0),
                     errors: max(count.errors - before.errors, 0),
                     cpuMicroseconds: max(count.cpuMicroseconds - before.cpuMicroseconds, 0),
@@ -80,9 +88,20 @@ extension HostDaemon {
                 )
             )
         }
-        lastCounts = counts
+        measureSleeping()
         return samples
     }
+
+    /// Apps that have slept since the host was started are measured a few at a time.
+    private func measureSleeping() {
+        for app in unmeasured.suffix(Self.measuredAtOnce) {
+            guard let entry = entries[app], entry.databaseBytes == nil else { continue }
+            entry.databaseBytes = Self.folderBytes(folder.data(app.rawValue))
+        }
+        unmeasured.removeLast(min(Self.measuredAtOnce, unmeasured.count))
+    }
+
+    private static let measuredAtOnce = 200
 
     private func memoryBytes(_ entry: Entry) -> Int {
         (entry.awake?.instances.values ?? [:].values).compactMap { $0.worker.group.memoryBytes() }.reduce(
@@ -119,13 +138,14 @@ extension HostDaemon {
             known = []
         }
         let loads = Dictionary(known.map { ($0.app, $0) }) { first, _ in first }
+        let epochs = await databases?.epochs ?? [:]
         var apps: [ApplicationLoad] = []
         for (app, entry) in entries.sorted(by: { $0.key < $1.key }) where entry.departure == nil {
             let load = loads[app.rawValue]
             apps.append(
                 ApplicationLoad(
                     app: app,
-                    epoch: await databases?.epoch(of: app) ?? 0,
+                    epoch: epochs[app] ?? 0,
                     isAwake: entry.awake != nil,
                     requests: load?.requests ?? 0,
                     errors: load?.errors ?? 0,

@@ -73,7 +73,7 @@ extension AppDatabases {
             throw MartletError(.conflict, "\(app) is not placed on this host")
         }
         let deadline = ContinuousClock.now + limit
-        while entry.workers > 0 || !entry.streamed.isEmpty || entry.isRecordDirty {
+        while entry.workers > 0 || !entry.streamed.isEmpty || entry.isRecordDirty || entry.isContinuing {
             guard ContinuousClock.now < deadline, placed[app] === entry else {
                 throw MartletError(
                     .unavailable,

@@ -209,7 +209,7 @@ extension AppDatabases {
     ) async throws -> Restored {
         let data = folder.data(app.rawValue)
         var restored = Restored(origin: EpochRecord.Origin(app: app.rawValue, epoch: epoch))
-        for (name, known) in local?.databases ?? [:] {
+        for (name, known) in local?.databases ?? [:] where known.inode != 0 {
             let old = try ReplicaLocation(
                 app: app.rawValue,
                 epoch: epoch,
@@ -260,7 +260,7 @@ extension AppDatabases {
     }
 
     /// Data of an earlier placement may hold writes that never reached the replica: it is kept until the next time.
-    private func setAside(_ data: String, _ app: ApplicationID) throws {
+    func setAside(_ data: String, _ app: ApplicationID) throws {
         let names = try FileSystem.names(in: data)
         guard !names.isEmpty else { return }
         let old = folder.superseded(app.rawValue)

@@ -25,7 +25,7 @@ package actor AppDatabases {
     let onFence: @Sendable (ApplicationID, String) async -> Void
 
     var placed: [ApplicationID: Placed] = [:]
-    private var placing: [ApplicationID: Task<PlacementReport, any Error>] = [:]
+    var placing: [ApplicationID: Task<PlacementReport, any Error>] = [:]
     /// The host's right to act; nil before it was taken, and after it was lost.
     package private(set) var lease: Lease<ContinuousClock>? {
         didSet { right.lease = lease }
@@ -66,6 +66,8 @@ package actor AppDatabases {
         var isLate = false
         /// The record in the store is behind the one here.
         var isRecordDirty = false
+        /// The replica of the epoch before is not all in that of this one yet.
+        var isContinuing = false
 
         var epoch: Int { claim.epoch }
 
@@ -306,6 +308,9 @@ package actor AppDatabases {
 
     /// The epoch under which the app is placed here.
     package func epoch(of app: ApplicationID) -> Int? { placed[app]?.epoch }
+
+    /// The epochs of all apps that are placed here.
+    package var epochs: [ApplicationID: Int] { placed.mapValues(\.epoch) }
 
     /// Appends work to what is done with an app's databases.
     func enqueue(_ entry: Placed, _ work: @escaping @Sendable () async -> Void) {

@@ -4,7 +4,7 @@ import Foundation
 import Temporal
 
 extension ApplicationWorkflow {
-    /// A planned move: the app is served throughout, except between `quiesce` and `adopt`, when requests are held.
+    /// A planned move: the app is served throughout, except during `cutOver`, when requests are held.
     func move(_ decision: PlacementDecision, id: String) async throws -> OperationResult {
         guard let placement = state.placement, state.version != nil else {
             await tellSlicer(SlicerWorkflow.gone, state.app)
@@ -36,7 +36,6 @@ extension ApplicationWorkflow {
                 }
                 let (report, failure) = try await cutOver(specification, from: placement, to: new, id: id)
                 if let failure { throw failure }
-                await handOver(from: old.id, id: id)
                 await tellPlaced(isAwake: report.startMilliseconds > 0)
                 await remove(from: old.id, id: id)
                 return OperationResult(operation: record)
@@ -74,38 +73,33 @@ extension ApplicationWorkflow {
             isAwake: true
         )
         do {
-            let closed = try await order(
-                HostActivities.quiesce,
-                on: old.id,
-                of: id,
-                takes: timing.short + timing.drain,
-                attempts: 1,
-                QuiesceOrder(
-                    app: state.app,
-                    number: state.nextOrder(),
-                    epoch: placement.epoch,
-                    drainMilliseconds: timing.drain,
-                    patienceMilliseconds: timing.patience
-                )
-            ) { Self.summary($0) }
-            adoption.isAwake = closed.wasAwake
+            let quiesce = QuiesceOrder(
+                app: state.app,
+                number: state.nextOrder(),
+                epoch: placement.epoch,
+                drainMilliseconds: timing.drain,
+                patienceMilliseconds: timing.patience
+            )
             adoption.number = state.nextOrder()
             adoption.endedTerms = state.endedTerms
             let report = try await order(
-                HostActivities.adopt,
-                on: new.id,
+                HostActivities.cutOver,
+                on: old.id,
                 of: id,
                 takes: timing.long,
-                attempts: 2,
-                adoption,
-                summary: Self.summary
-            )
-            place(on: new, epoch: report.epoch)
-            return (report, nil)
+                attempts: 1,
+                CutOverOrder(quiesce: quiesce, adopt: adoption, host: new)
+            ) { Self.summary($0) }
+            place(on: new, epoch: report.adopt.epoch)
+            return (report.adopt, nil)
         } catch {
             let failure = OrderFailure.error(from: error, while: "move \(state.app)")
             let report = try await settle(adoption, old: old, new: new, id: id)
-            if state.placement?.host.id == new.id { return (report, nil) }
+            if state.placement?.host.id == new.id {
+                // The old host may not know.
+                await handOver(from: old.id, id: id)
+                return (report, nil)
+            }
             await abandon(on: new.id, id: id)
             return (report, failure)
         }
@@ -294,12 +288,16 @@ extension ApplicationWorkflow {
         )
     }
 
-    private static func summary(_ report: QuiesceReport) -> StepSummary {
-        let sockets = report.closedSockets > 0 ? ", \(report.closedSockets) WebSockets closed" : ""
+    private static func summary(_ report: CutOverReport) -> StepSummary {
+        let (closed, adopted, released) = (report.quiesce, report.adopt, report.handOver)
+        let sockets = closed.closedSockets > 0 ? ", \(closed.closedSockets) WebSockets closed" : ""
         return StepSummary(
-            message: "\(report.positions.count) databases, drain \(report.drainMilliseconds) ms, close "
-                + "\(report.closeMilliseconds) ms, sync \(report.syncMilliseconds) ms, \(report.held) requests held"
-                + sockets
+            bytes: adopted.bytes,
+            message: "epoch \(adopted.epoch), \(closed.positions.count) databases: drain \(closed.drainMilliseconds) ms, "
+                + "close \(closed.closeMilliseconds) ms, sync \(closed.syncMilliseconds) ms, claim "
+                + "\(adopted.claimMilliseconds) ms, restore \(adopted.restoreMilliseconds) ms, start "
+                + "\(adopted.startMilliseconds) ms, in all \(report.milliseconds) ms; \(released.released) requests held, "
+                + "at most \(released.longestHoldMilliseconds) ms\(sockets)"
         )
     }
 }

@@ -11,7 +11,7 @@ import Foundation
 ///  rollback ┤                                       ├─ prepare ─ start ─ retire
 /// configure ┼─► queue ─► one operation at a time ───┼─ configure
 ///    delete ┤                                       ├─ remove
-///   assign ─┘  (from the slicer)                    ├─ move: prepare ─ follow ─ quiesce ─ adopt ─ handOver ─ remove
+///   assign ─┘  (from the slicer)                    ├─ move: prepare ─ follow ─ cutOver ─ remove
 ///                                                   └─ failover: adopt
 /// ```
 /// Each step is an activity on the queue of the host that it concerns. A step that fails takes the operation back; an app

@@ -9,7 +9,12 @@ struct Artifact: Sendable {
     let app: ApplicationID
     let version: VersionID
     let bytes: Int
+    /// Cores that the app may use.
+    let cpu: Double
     private let file: URL
+
+    /// What a host lets an app use that does not say how much it wants, as `HostConfiguration.Limits` has it.
+    private static let usualCPU = 1.0
 
     /// Looks at an archive, which is not to be trusted; without a name it is read from the archive's settings.
     ///
@@ -17,11 +22,15 @@ struct Artifact: Sendable {
     init(_ file: URL, name: ApplicationID?) async throws {
         self.file = file
         (version, bytes) = try await Self.digest(file)
-        if let name {
-            app = name
-        } else {
-            app = try await Self.name(in: file)
+        let settings = try await Self.settings(in: file)
+        guard let app = name ?? settings.name else {
+            throw MartletError(
+                .badRequest,
+                "the app has no name: add \"name\" to martlet.json, or deploy with --name NAME"
+            )
         }
+        self.app = app
+        cpu = settings.limits.cpu ?? Self.usualCPU
     }
 
     /// Puts the archive into the store unless it is there.
@@ -51,20 +60,15 @@ struct Artifact: Sendable {
         return (try VersionID(digest: hash.finalize()), bytes)
     }
 
-    @concurrent private static func name(in file: URL) async throws -> ApplicationID {
+    @concurrent private static func settings(in file: URL) async throws -> ApplicationSettings {
         let folder = FileManager.default.temporaryDirectory.appending(path: "martlet-\(UUID().uuidString)")
         // The system's own clean-up would do it too.
         defer { try? FileManager.default.removeItem(at: folder) }
         _ = try ArchiveReader.unpack(file, into: folder)
         let settings = folder.appending(path: ApplicationSettings.fileName)
-        if let data = FileManager.default.contents(atPath: settings.path(percentEncoded: false)),
-            let name = try ApplicationSettings(parsing: String(decoding: data, as: UTF8.self)).name
-        {
-            return name
+        guard let data = FileManager.default.contents(atPath: settings.path(percentEncoded: false)) else {
+            return ApplicationSettings()
         }
-        throw MartletError(
-            .badRequest,
-            "the app has no name: add \"name\" to martlet.json, or deploy with --name NAME"
-        )
+        return try ApplicationSettings(parsing: String(decoding: data, as: UTF8.self))
     }
 }

@@ -42,8 +42,8 @@ extension ClusterService: AccountAdministration {
     }
 
     /// Counts an app against its owner's quotas.
-    func claim(_ app: ApplicationID, bytes: Int, for user: UserID) async throws {
-        let request = ClaimRequest(app: app, bytes: bytes, cpu: 0)
+    func claim(_ app: ApplicationID, bytes: Int, cpu: Double, for user: UserID) async throws {
+        let request = ClaimRequest(app: app, bytes: bytes, cpu: cpu)
         _ = try await update(user, "deploy \(app) for \(user)", UserWorkflow.claim, request)
     }
 

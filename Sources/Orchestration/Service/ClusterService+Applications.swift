@@ -13,7 +13,7 @@ extension ClusterService: ApplicationService {
         let begin = ContinuousClock.now
         let artifact = try await Artifact(upload.archive, name: upload.name)
         let app = artifact.app
-        try await claim(app, bytes: artifact.bytes, for: upload.owner)
+        try await claim(app, bytes: artifact.bytes, cpu: artifact.cpu, for: upload.owner)
         try await artifact.keep(in: store)
         let operation = UUID().uuidString
         let request = DeployRequest(

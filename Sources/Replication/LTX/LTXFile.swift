@@ -1,4 +1,4 @@
-/// Writes and checks whole LTX files.
+/// Writes, reads and checks whole LTX files.
 ///
 /// After the header come the pages: number (4 bytes), flags (2), size of the compressed page (4) and the page as an
 /// LZ4 block; then six zero bytes, an index of the pages, its size (8 bytes), and a trailer with the checksum of the
@@ -19,7 +19,24 @@ enum LTXFile {
     }
 
     /// What is wrong with a file, or nil when it is sound: its structure holds and its checksum fits its content.
-    static func problem(_ bytes: [UInt8]) -> String? {
+    static func problem(_ bytes: [UInt8]) -> String? { walk(bytes) { _, _ in } }
+
+    /// The pages of a file with their plain content, in its order.
+    ///
+    /// - Throws: `ReplicationError` with the code `damaged`.
+    static func pages(_ bytes: [UInt8]) throws -> [(number: UInt32, content: [UInt8])] {
+        var pages: [(number: UInt32, content: [UInt8])] = []
+        if let problem = walk(bytes, { pages.append(($0, $1)) }) {
+            throw ReplicationError(.damaged, "read a file of a replica: \(problem)")
+        }
+        return pages
+    }
+
+    /// Goes through a file; what is wrong with it may only be known at its end.
+    private static func walk(
+        _ bytes: [UInt8],
+        _ body: (_ number: UInt32, _ content: [UInt8]) -> Void
+    ) -> String? {
         guard let header = LTXHeader(bytes) else { return "it has no LTX header" }
         guard bytes.count >= LTXHeader.byteCount + 6 + 1 + 8 + 16 else { return "it is cut short" }
         var crc = CRC64()
@@ -42,6 +59,7 @@ enum LTXFile {
                 return "page \(number) can't be decompressed"
             }
             crc.update(page)
+            body(number, page)
             rest = rest.dropFirst(size)
         }
         guard rest.count >= 8 + 16 else { return "it is cut short" }

@@ -269,7 +269,7 @@ extension LitestreamReplicator {
         }
     }
 
-    func storeError(_ action: String, _ error: any Error) -> any Error {
+    nonisolated func storeError(_ action: String, _ error: any Error) -> any Error {
         guard let error = error as? StorageError else { return error }
         return ReplicationError(error.code == .corrupt ? .damaged : .unavailable, action, cause: error)
     }

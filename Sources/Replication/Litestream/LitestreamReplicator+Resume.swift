@@ -2,6 +2,7 @@ import FoundationEssentials
 import Glibc
 import NIOCore
 import Storage
+import Synchronization
 
 extension LitestreamReplicator {
     /// Copies inside the store the files that give `position`, and tells Litestream that the local database is there.
@@ -16,15 +17,48 @@ extension LitestreamReplicator {
         at position: ReplicaPosition
     ) async throws -> ReplicaPosition {
         try await copyReplica(old, to: database.replica, at: position.transaction)
-        let files = DatabaseFiles(path: database.path)
-        if try await localPosition(files) == position.transaction { return try await watch(database) }
-        let connection = try await fileWork("resume \(database.path)") {
-            try Self.seed(files, after: position.transaction)
-        }
+        let log = try await beginLog(of: database, at: position)
         let resumed = try await watch(database)
-        // Open until Litestream has the database, because closing the last connection would empty the log.
-        withExtendedLifetime(connection) {}
+        log.close()
         return resumed
+    }
+
+    /// The second half of ``resume(_:from:at:)``, for a database whose log was begun before; it may be in use already.
+    ///
+    /// When it fails it can be called again.
+    package func resume(
+        _ database: ReplicatedDatabase,
+        from old: ReplicaLocation,
+        at position: ReplicaPosition,
+        with log: BegunLog
+    ) async throws -> ReplicaPosition {
+        try await copyReplica(old, to: database.replica, at: position.transaction)
+        let resumed = try await watch(database)
+        log.close()
+        return resumed
+    }
+
+    /// The first half of ``resume(_:from:at:)``: makes a database ready to be opened, so that what is written to it from then
+    /// on goes on with its replica.
+    package func beginLog(
+        of database: ReplicatedDatabase,
+        at position: ReplicaPosition
+    ) async throws -> BegunLog {
+        let files = DatabaseFiles(path: database.path)
+        if try await localPosition(files) == position.transaction { return BegunLog(nil) }
+        return try await fileWork("resume \(database.path)") {
+            BegunLog(try Self.seed(files, after: position.transaction))
+        }
+    }
+
+    /// What of a replica is in the one that will go on with it.
+    struct PreparedCopy {
+        var keys: Set<ObjectKey>
+        /// The chain is there up to this transaction.
+        var reached: UInt64
+        /// The file of that transaction alone is there, by which Litestream knows the replica's position.
+        var hasSingle: Bool
+        var singlesFolder: String
     }
 
     /// Copies ahead what ``resume(_:from:at:)`` will need of a replica that is still being written, so that little is left.
@@ -35,10 +69,11 @@ extension LitestreamReplicator {
         let objects = try await objects(of: old)
         guard let newest = objects.map(\.maxTransaction).max() else { return }
         let (store, plan) = (store, RestorePlan(objects, upTo: newest))
-        var copied = preparedCopies[new] ?? []
-        let wanted = plan.objects.filter { !copied.contains($0.key) }
+        guard let last = plan.last, last.maxTransaction == newest else { return }
+        let single = objects.first { $0.level == 0 && $0.maxTransaction == newest }
+        let wanted = Set(plan.objects + [single].compactMap { $0 })
         do {
-            try await forEachConcurrently(wanted, width: 16) { object in
+            try await forEachConcurrently(Array(wanted), width: 16) { object in
                 let name = object.key.path.dropFirst(old.prefix.path.utf8.count + 1)
                 try await store.copy(object.key, to: try new.prefix.appending(String(name)))
             }
@@ -47,12 +82,72 @@ extension LitestreamReplicator {
         } catch {
             throw storeError("copy \(old) ahead as \(new)", error)
         }
-        copied.formUnion(wanted.map(\.key))
-        preparedCopies[new] = copied
+        preparedCopies[new] = PreparedCopy(
+            keys: Set(wanted.map(\.key)),
+            reached: newest,
+            hasSingle: single != nil,
+            singlesFolder: last.singlesFolder
+        )
+    }
+
+    /// Copies the next transaction ahead; others are left for later.
+    func copyAhead(_ old: ReplicaLocation, as new: ReplicaLocation, _ transaction: UInt64) async throws {
+        guard let prepared = preparedCopies[new], prepared.reached + 1 == transaction else { return }
+        do {
+            let key = try await copySingle(transaction, prepared.singlesFolder, old, new)
+            guard preparedCopies[new]?.reached == prepared.reached else { return }
+            preparedCopies[new]?.keys.insert(key)
+            preparedCopies[new]?.reached = transaction
+            preparedCopies[new]?.hasSingle = true
+        } catch let error as StorageError where error.code == .notFound {
+            // A compaction removed it: then it is copied later with others.
+        } catch {
+            throw storeError("copy \(old) ahead as \(new)", error)
+        }
+    }
+
+    private func copySingle(
+        _ transaction: UInt64,
+        _ folder: String,
+        _ old: ReplicaLocation,
+        _ new: ReplicaLocation
+    ) async throws -> ObjectKey {
+        let name = "\(folder)/\(LTXObject.name(of: transaction))"
+        let key = try old.prefix.appending(name)
+        try await store.copy(key, to: try new.prefix.appending(name))
+        return key
     }
 
     /// Forgets what was copied ahead.
     package func abandonResume(_ new: ReplicaLocation) { preparedCopies[new] = nil }
+
+    /// Copies the single transactions that are missing, where all before them was copied ahead.
+    ///
+    /// Returns whether that was all.
+    private func completeCopy(
+        _ old: ReplicaLocation,
+        to new: ReplicaLocation,
+        at transaction: UInt64
+    ) async throws -> Bool {
+        guard let prepared = preparedCopies[new] else { return false }
+        guard prepared.reached <= transaction else {
+            // It went on after its owner had ended: nothing of that is the database's.
+            preparedCopies[new] = nil
+            try await store.deleteAll(prefix: new.prefix.path + "/")
+            return false
+        }
+        guard prepared.reached < transaction || prepared.hasSingle else { return false }
+        let missing = Array(stride(from: prepared.reached + 1, through: transaction, by: 1))
+        do {
+            try await forEachConcurrently(missing, width: 16) {
+                _ = try await self.copySingle($0, prepared.singlesFolder, old, new)
+            }
+        } catch let error as StorageError where error.code == .notFound {
+            return false
+        }
+        preparedCopies[new] = nil
+        return true
+    }
 
     private func copyReplica(
         _ old: ReplicaLocation,
@@ -62,20 +157,22 @@ extension LitestreamReplicator {
         var attempt = 0
         while true {
             attempt += 1
-            let objects = try await objects(of: old)
-            let plan = RestorePlan(objects, upTo: transaction)
-            guard let last = plan.last, last.maxTransaction == transaction else {
-                throw ReplicationError(
-                    .damaged,
-                    "continue \(old) as \(new): it does not hold transaction \(transaction)",
-                    lastGood: plan.last.map { RestorePoint(transaction: $0.maxTransaction, time: $0.time) }
-                )
-            }
-            // The single transaction by which Litestream knows the replica's position, where compaction left it.
-            let single = objects.first { $0.level == 0 && $0.maxTransaction == transaction }
-            let prepared = preparedCopies.removeValue(forKey: new) ?? []
-            let wanted = Set(plan.objects + [single].compactMap { $0 }).filter { !prepared.contains($0.key) }
             do {
+                if try await completeCopy(old, to: new, at: transaction) { return }
+                let objects = try await objects(of: old)
+                let plan = RestorePlan(objects, upTo: transaction)
+                guard let last = plan.last, last.maxTransaction == transaction else {
+                    throw ReplicationError(
+                        .damaged,
+                        "continue \(old) as \(new): it does not hold transaction \(transaction)",
+                        lastGood: plan.last.map { RestorePoint(transaction: $0.maxTransaction, time: $0.time) }
+                    )
+                }
+                // The single transaction by which Litestream knows the replica's position, where compaction left it.
+                let single = objects.first { $0.level == 0 && $0.maxTransaction == transaction }
+                let prepared = preparedCopies.removeValue(forKey: new)?.keys ?? []
+                let wanted = Set(plan.objects + [single].compactMap { $0 })
+                    .filter { !prepared.contains($0.key) }
                 let store = store
                 try await forEachConcurrently(Array(wanted), width: 16) { object in
                     let name = object.key.path.dropFirst(old.prefix.path.utf8.count + 1)
@@ -123,7 +220,7 @@ extension LitestreamReplicator {
     /// Begins a log and writes the file that stands for its start.
     ///
     /// The connection given back keeps the log.
-    private static func seed(_ files: DatabaseFiles, after transaction: UInt64) throws -> SendableConnection {
+    private static func seed(_ files: DatabaseFiles, after transaction: UInt64) throws -> SQLiteConnection {
         try files.removeCompanions()
         let before = try OpenFile(files.path, flags: O_RDONLY)
         guard let bytes = try before.read(upTo: DatabaseHeader.byteCount),
@@ -165,11 +262,18 @@ extension LitestreamReplicator {
         let seed = try OpenFile("\(folder)/\(LTXObject.name(of: next))", flags: O_WRONLY | O_CREAT | O_EXCL)
         try seed.write(ByteBuffer(bytes: LTXFile.withoutPages(file)))
         try seed.synchronize()
-        return SendableConnection(connection: connection)
+        return connection
     }
 }
 
-/// A connection that is handed from one thread to another, and used by one at a time: here only to be closed.
-private struct SendableConnection: @unchecked Sendable {
-    let connection: SQLiteConnection
+/// Keeps the log of a database that was made ready, until Litestream has it: closing the last connection would empty it.
+///
+/// Unchecked, because the connection is only ever closed, under the lock.
+package final class BegunLog: @unchecked Sendable {
+    private let lock = Mutex(())
+    private var connection: SQLiteConnection?
+
+    init(_ connection: SQLiteConnection?) { self.connection = connection }
+
+    func close() { lock.withLock { _ in connection = nil } }
 }

@@ -20,8 +20,8 @@ package actor LitestreamReplicator: Replicator {
     private let control: LitestreamControl
     private let socket: String
     private var watched: [String: Watched] = [:]
-    /// What was copied ahead to replicas that will go on with others, by the keys it was copied from.
-    var preparedCopies: [ReplicaLocation: Set<ObjectKey>] = [:]
+    /// What was copied ahead to replicas that will go on with others.
+    var preparedCopies: [ReplicaLocation: PreparedCopy] = [:]
     private var isReady = false
     private var lastFailure: (any Error)?
     /// How often Litestream was started.

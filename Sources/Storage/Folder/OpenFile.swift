@@ -73,6 +73,27 @@ package final class OpenFile: Sendable {
         }
     }
 
+    /// Writes at an offset, wherever reads and writes would go on.
+    package func write(_ bytes: [UInt8], at offset: Int64) throws {
+        try bytes.withUnsafeBytes { bytes in
+            var done = 0
+            while done < bytes.count {
+                let count = pwrite(
+                    descriptor,
+                    bytes.baseAddress?.advanced(by: done),
+                    bytes.count - done,
+                    off_t(offset) + off_t(done)
+                )
+                if count > 0 { done += count } else if errno != EINTR { throw FileError("write", path) }
+            }
+        }
+    }
+
+    /// Cuts the file, or fills it with zeros.
+    package func resize(to byteCount: Int64) throws {
+        guard ftruncate(descriptor, off_t(byteCount)) == 0 else { throw FileError("resize", path) }
+    }
+
     package func synchronize() throws {
         guard fsync(descriptor) == 0 else { throw FileError("flush", path) }
     }

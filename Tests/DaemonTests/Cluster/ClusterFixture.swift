@@ -269,23 +269,34 @@ final class ClusterFixture {
         if follows {
             follow = try await new.agent.follow(FollowOrder(app: app, number: nextNumber(), fromEpoch: epoch))
         }
-        let quiesce = try await old.agent.quiesce(quiesceOrder(app, epoch: epoch))
-        let adopt = try await new.agent.adopt(
-            AdoptOrder(
+        let report = try await old.agent.cutOver(cutOverOrder(specification, to: new, epoch: epoch))
+        try await publish([specification.app: new], epoch: report.adopt.epoch)
+        _ = try await old.agent.remove(RemoveOrder(app: app, number: nextNumber(), keepsReplica: true))
+        return Move(
+            follow: follow,
+            quiesce: report.quiesce,
+            adopt: report.adopt,
+            handOver: report.handOver
+        )
+    }
+
+    func cutOverOrder(
+        _ specification: ApplicationSpecification,
+        to new: Member,
+        epoch: Int
+    ) -> CutOverOrder {
+        CutOverOrder(
+            quiesce: quiesceOrder(specification.app, epoch: epoch),
+            adopt: AdoptOrder(
                 specification: specification,
                 number: nextNumber(),
                 epoch: epoch + 1,
                 fromEpoch: epoch,
                 cause: .move,
-                isAwake: quiesce.wasAwake
-            )
+                isAwake: true
+            ),
+            host: new.route
         )
-        let handOver = try await old.agent.handOver(
-            HandOverOrder(app: app, number: nextNumber(), host: new.route, epoch: adopt.epoch)
-        )
-        try await publish([specification.app: new], epoch: adopt.epoch)
-        _ = try await old.agent.remove(RemoveOrder(app: app, number: nextNumber(), keepsReplica: true))
-        return Move(follow: follow, quiesce: quiesce, adopt: adopt, handOver: handOver)
     }
 
     func quiesceOrder(_ app: ApplicationID, epoch: Int, patience: Int = 60_000) -> QuiesceOrder {
