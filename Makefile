@@ -112,5 +112,21 @@ bench-host: bench-tools ## Measure wakes, start storms, many apps and deployment
 	swift build $(HOST_BUILD)
 	for run in $(HOST_BENCH); do echo "== $$run"; $$(swift build $(HOST_BUILD) --show-bin-path)/martlet-host-benchmark $${run/:/ }; done
 
+# The cluster: moves beside the same without a warm copy and without holding, then a whole cluster of processes.
+CLUSTER_MOVES ?= 100
+CLUSTER_BUILD = $(SWIFT_FLAGS) -c release
+CLUSTER_BENCH = "$$(swift build $(CLUSTER_BUILD) --show-bin-path)/martlet-cluster-benchmark"
+
+.PHONY: bench-cluster
+bench-cluster: tools ## Measure moves, drains and failovers under load. About half an hour in all.
+	swift build $(CLUSTER_BUILD) --product martlet
+	swift build $(CLUSTER_BUILD) --product martlet-cluster-benchmark
+	$(CLUSTER_BENCH) moves --moves $(CLUSTER_MOVES)
+	$(CLUSTER_BENCH) moves --moves 10 --cold
+	$(CLUSTER_BENCH) moves --moves 10 --no-hold
+	$(CLUSTER_BENCH) cluster-moves --moves $(CLUSTER_MOVES)
+	$(CLUSTER_BENCH) drain
+	$(CLUSTER_BENCH) failover
+
 .PHONY: bench
-bench: bench-host bench-proxy ## Run the benchmarks of the host and of the ingress.
+bench: bench-host bench-proxy bench-cluster ## Run the benchmarks of the host, of the ingress and of a cluster.

@@ -276,7 +276,7 @@ let cluster: [Target] = [
     .testTarget(
         name: "OrchestrationTests",
         dependencies: [
-            "CLI", "ClusterContract", "Control", "Orchestration", "Slicer", "Storage", "Temporal",
+            "Archive", "CLI", "ClusterContract", "Control", "Orchestration", "Slicer", "Storage", "Temporal",
             "TemporalTesting", logging,
         ],
         exclude: ["Histories"],

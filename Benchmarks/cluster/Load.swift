@@ -9,7 +9,7 @@ import Synchronization
 /// how long it took, its status, its number, and who answered as which epoch.
 struct Load {
     var ports: [UInt16]
-    var app: String
+    var apps: [String]
     var writesPerSecond: Int
     var readsPerSecond: Int
     /// Requests that may be under way at once.
@@ -71,7 +71,8 @@ struct Load {
                     let now = Self.now()
                     if due > now { usleep(UInt32((due - now) / 1000)) }
                     let isWrite = id % rate < writesPerSecond
-                    let port = ports[id % ports.count]
+                    // Another one each time an app comes round.
+                    let port = ports[(id / apps.count + id) % ports.count]
                     let got = exchange(isWrite, id, port, &connections)
                     own.append(
                         Outcome(
@@ -111,7 +112,7 @@ struct Load {
         status: Int, host: String, epoch: Int
     ) {
         let request =
-            "\(isWrite ? "POST" : "GET") /?id=\(id) HTTP/1.1\r\nHost: \(app).localhost\r\nContent-Length: 0\r\n\r\n"
+            "\(isWrite ? "POST" : "GET") /?id=\(id) HTTP/1.1\r\nHost: \(apps[id % apps.count]).localhost\r\nContent-Length: 0\r\n\r\n"
         guard let fd = connections[port] ?? connect(port) else { return (0, "", 0) }
         connections[port] = fd
         let bytes = Array(request.utf8)

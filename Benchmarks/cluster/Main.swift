@@ -4,9 +4,8 @@ import Foundation
 import Storage
 import StorageTestSupport
 
-/// Measures what moves of an app cost its clients:
-/// `martlet-cluster-benchmark moves [--moves N] [--megabytes N] [--rate N] [--store folder|s3] [--cold] [--no-hold]`,
-/// from the root of the source tree.
+/// Measures what moves of an app cost its clients, from the root of the source tree: `moves` with two hosts in this process
+/// and orders given directly, the others with a whole cluster of processes and everything through the command line.
 @main
 enum Main {
     static func main() async throws {
@@ -21,7 +20,7 @@ enum Main {
         case "load":
             Load(
                 ports: (value("ports") ?? "").split(separator: ",").compactMap { UInt16($0) },
-                app: value("app") ?? "witness",
+                apps: (value("apps") ?? "witness").split(separator: ",").map(String.init),
                 writesPerSecond: number("writes", 200),
                 readsPerSecond: number("reads", 200)
             ).run()
@@ -34,9 +33,21 @@ enum Main {
                 isWarm: !arguments.contains("--cold"),
                 holds: !arguments.contains("--no-hold")
             ).run()
+        case "cluster-moves":
+            try await WholeCluster(rate: number("rate", 200)).moves(
+                number("moves", 20),
+                megabytes: number("megabytes", 20)
+            )
+        case "drain": try await WholeCluster(rate: number("rate", 100)).drain(apps: number("apps", 50))
+        case "failover": try await WholeCluster(rate: number("rate", 100)).failover(apps: number("apps", 20))
         default:
             print(
-                "usage: martlet-cluster-benchmark moves [--moves N] [--megabytes N] [--rate N] [--store folder|s3] [--cold] [--no-hold]"
+                """
+                usage: martlet-cluster-benchmark moves [--moves N] [--megabytes N] [--rate N] [--store folder|s3] [--cold] [--no-hold]
+                       martlet-cluster-benchmark cluster-moves [--moves N] [--megabytes N] [--rate N]
+                       martlet-cluster-benchmark drain [--apps N] [--rate N]
+                       martlet-cluster-benchmark failover [--apps N] [--rate N]
+                """
             )
             exit(2)
         }

@@ -40,15 +40,15 @@ enum Witness {
     ]
 
     @discardableResult
-    static func get(_ path: String, port: UInt16) async throws -> String {
+    static func get(_ path: String, of app: String = "witness", port: UInt16) async throws -> String {
         var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
-        request.headers.add(name: "Host", value: "witness.localhost")
+        request.headers.add(name: "Host", value: "\(app).localhost")
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(60))
         return String(buffer: try await response.body.collect(upTo: 64 << 20))
     }
 
-    static func kept(port: UInt16) async throws -> Set<Int> {
-        Set(try await get("/all", port: port).split(separator: " ").compactMap { Int($0) })
+    static func kept(of app: String = "witness", port: UInt16) async throws -> Set<Int> {
+        Set(try await get("/all", of: app, port: port).split(separator: " ").compactMap { Int($0) })
     }
 }
 
@@ -58,13 +58,13 @@ struct Generator {
     private let input: Pipe
     private let lines: Task<[Load.Outcome], Never>
 
-    init(ports: [UInt16], rate: Int) throws {
+    init(ports: [UInt16], rate: Int, apps: [String] = ["witness"]) throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
         process.arguments = [
             "load", "--ports", ports.map(String.init).joined(separator: ","), "--writes", "\(rate)",
             "--reads",
-            "\(rate)",
+            "\(rate)", "--apps", apps.joined(separator: ","),
         ]
         let (input, output) = (Pipe(), Pipe())
         process.standardInput = input

@@ -1,3 +1,4 @@
+import Archive
 import ClusterContract
 import Control
 import Foundation
@@ -144,10 +145,19 @@ final class ClusterFixture: Sendable {
 
     /// Deploys an archive with the given content; simulated hosts do not look into it.
     @discardableResult
-    func deploy(_ name: String, content: String = "1") async throws -> Deployment {
+    func deploy(
+        _ name: String,
+        content: String = "1",
+        settings: String = "{}",
+        owner: UserID = .local
+    ) async throws -> Deployment {
+        let folder = server.folder.appending(path: UUID().uuidString)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data(content.utf8).write(to: folder.appending(path: "main.ts"))
+        try Data(settings.utf8).write(to: folder.appending(path: "martlet.json"))
         let file = server.folder.appending(path: UUID().uuidString)
-        try Data(content.utf8).write(to: file)
-        let upload = Upload(name: try ApplicationID(validating: name), archive: file, owner: .local)
+        _ = try ArchiveWriter().pack(folder, to: file)
+        let upload = Upload(name: try ApplicationID(validating: name), archive: file, owner: owner)
         return try await service.deploy(upload) { _ in }
     }
 

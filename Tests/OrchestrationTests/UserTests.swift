@@ -33,6 +33,20 @@ struct UserTests {
         #expect(UserToken.hash("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     }
 
+    @Test(.timeLimit(.minutes(3))) func `cores that apps ask for count against their owner's quota`() async throws {
+        try await ClusterFixture.with(hosts: 1) { cluster in
+            let user = try UserID(validating: "ada")
+            _ = try await cluster.service.setAccount(user, quotas: Account.Quotas(cpu: 2))
+            try await cluster.deploy("small", settings: #"{ "limits": { "cpu": 0.5 } }"#, owner: user)
+            // Without a word it is one core.
+            try await cluster.deploy("usual", owner: user)
+            await #expect { try await cluster.deploy("large", owner: user) } throws: {
+                ($0 as? MartletError)?.code == .quotaExceeded
+            }
+            try await cluster.deploy("tiny", settings: #"{ "limits": { "cpu": 0.5 } }"#, owner: user)
+        }
+    }
+
     @Test(.timeLimit(.minutes(3))) func `a token lets its user in until it is removed`() async throws {
         try await ClusterFixture.with(hosts: 1) { cluster in
             let user = try UserID(validating: "ada")

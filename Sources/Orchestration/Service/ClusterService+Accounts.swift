@@ -64,7 +64,7 @@ extension ClusterService: AccountAdministration {
         try await asked(action) {
             try await client.updateWithStart(
                 UserWorkflow.self,
-                input: UserInput(user: user),
+                input: UserInput(user: user, historyEvents: timing.historyEvents),
                 options: StartWorkflowOptions(
                     id: ClusterNames.workflow(of: user),
                     taskQueue: ClusterNames.controlQueue

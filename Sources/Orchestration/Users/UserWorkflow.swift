@@ -59,9 +59,12 @@ package actor UserWorkflow: Workflow {
 
     package func run(_ input: UserInput) async throws -> Nothing {
         state = input.state ?? UserState(user: input.user, createdAt: context.now)
-        try await waitUntil { $0.context.isContinueAsNewSuggested || $0.context.historyLength > 1000 }
+        let limit = input.historyEvents ?? ApplicationTiming().historyEvents
+        try await waitUntil { $0.context.isContinueAsNewSuggested || $0.context.historyLength > limit }
         try await context.allHandlersFinished()
-        try context.continueAsNew(UserInput(user: input.user, state: state))
+        try context.continueAsNew(
+            UserInput(user: input.user, historyEvents: input.historyEvents, state: state)
+        )
     }
 
     private func change(_ body: (inout UserState, Date) throws -> Void) async throws -> Account {
@@ -76,10 +79,13 @@ package actor UserWorkflow: Workflow {
 /// What a user's workflow begins with; a state only when it continues an earlier run.
 package struct UserInput: Codable, Sendable {
     package var user: UserID
+    /// Events after which the workflow continues as a new run.
+    package var historyEvents: Int?
     package var state: UserState?
 
-    package init(user: UserID, state: UserState? = nil) {
+    package init(user: UserID, historyEvents: Int?, state: UserState? = nil) {
         self.user = user
+        self.historyEvents = historyEvents
         self.state = state
     }
 }

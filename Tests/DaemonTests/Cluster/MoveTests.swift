@@ -84,6 +84,75 @@ import Testing
         }
     }
 
+    @Test func `an app that its new host cannot start is served on by the old one`() async throws {
+        try await ClusterFixture.with(["a", "b"]) { cluster in
+            let (a, b) = (try cluster["a"], try cluster["b"])
+            let app = try await cluster.specification("witness", Apps.witness)
+            try await cluster.adopt(app, on: a)
+            try await cluster.publish([app.app: a])
+            #expect(try await b.send("POST", "/?id=one", to: "witness").status == 200)
+            var broken = try await cluster.specification(
+                "witness",
+                ["main.ts": "throw new Error('not here');"]
+            )
+            broken.app = app.app
+            _ = try await b.agent.prepare(PrepareOrder(specification: broken, number: cluster.nextNumber()))
+            _ = try await b.agent.follow(
+                FollowOrder(app: app.app, number: cluster.nextNumber(), fromEpoch: 1)
+            )
+            let order = cluster.cutOverOrder(broken, to: b, epoch: 1)
+            let error = await #expect(throws: MartletError.self) { _ = try await a.agent.cutOver(order) }
+            #expect(error?.code == .checkFailed)
+            // Nobody has said so: it goes on by itself, with what the other has given up.
+            let answer = try await b.send("GET", "/?id=one", to: "witness")
+            #expect(answer.body == "1")
+            #expect(answer.headers["served-by"] == "a")
+            #expect(answer.headers["served-epoch"] == "3")
+        }
+    }
+
+    @Test func `an app whose new host does not answer is served on by the old one`() async throws {
+        try await ClusterFixture.with(["a", "b"]) { cluster in
+            let (a, b) = (try cluster["a"], try cluster["b"])
+            let app = try await cluster.specification("witness", Apps.witness)
+            try await cluster.adopt(app, on: a)
+            try await cluster.publish([app.app: a])
+            #expect(try await b.send("POST", "/?id=one", to: "witness").status == 200)
+            var order = cluster.cutOverOrder(app, to: b, epoch: 1)
+            // Port 1 of this machine: nobody listens there.
+            order.host = RouteHost(id: b.id, peer: HostAddress(address: "127.0.0.1", port: 1))
+            let error = await #expect(throws: MartletError.self) { _ = try await a.agent.cutOver(order) }
+            #expect(error?.code == .unavailable)
+            let answer = try await b.send("GET", "/?id=one", to: "witness")
+            #expect(answer.body == "1")
+            #expect(answer.headers["served-by"] == "a")
+            #expect(answer.headers["served-epoch"] == "2")
+            // An answer that is lost is like this, too: the order comes again, and its time has passed.
+            let resumed = try await a.agent.resume(
+                ResumeOrder(app: app.app, number: cluster.nextNumber(), epoch: 2)
+            )
+            #expect(resumed.epoch == 2)
+        }
+    }
+
+    @Test func `orders of other hosts are taken from hosts alone`() async throws {
+        try await ClusterFixture.with(["a"]) { cluster in
+            let a = try cluster["a"]
+            let peer = a.route.peer
+            for port in [a.port, peer.port] {
+                let answer = try await HTTPClient.send(
+                    "POST",
+                    "/",
+                    host: ClusterView.ordersName,
+                    port: port,
+                    timeout: 60
+                )
+                #expect(answer.status >= 400, "port \(port)")
+                #expect(!answer.body.contains("failure"), "port \(port)")
+            }
+        }
+    }
+
     @Test func `an app that cannot start on its new host stays on the old one`() async throws {
         try await ClusterFixture.with(["a", "b"]) { cluster in
             let (a, b) = (try cluster["a"], try cluster["b"])
