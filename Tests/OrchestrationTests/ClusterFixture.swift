@@ -4,6 +4,7 @@ import Control
 import Foundation
 import Logging
 import Storage
+import Synchronization
 import Temporal
 import TemporalTesting
 import Testing

@@ -24,7 +24,7 @@ struct ContinuedRunsTests {
                     of: app
                 )
                 async let token = cluster.service.addToken(to: user, name: "token \(round)")
-                async let again: Void = cluster.deploy("guestbook", content: "\(round)")
+                async let again = cluster.deploy("guestbook", content: "\(round)")
                 let place = try await cluster.placement(of: app)
                 let target = try cluster.otherHost(than: place.host.id)
                 let record = try await cluster.service.move(app, to: target.id) { _ in }

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import ClusterContract
 import Control
 import Foundation
 import Logging
