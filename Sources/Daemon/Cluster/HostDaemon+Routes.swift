@@ -143,7 +143,7 @@ extension ClusterMembership {
     /// Asks a host for its routes.
     func routes(at address: HostAddress) async throws -> Control.RouteTable {
         let request = request(to: address, ClusterView.internalName)
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(5))
+        let response = try await Self.client.execute(request, timeout: .seconds(5))
         let body = try await response.body.collect(upTo: Self.maximumTableBytes)
         guard response.status == .ok else {
             throw MartletError(.unavailable, "get routes from \(address): it answers \(response.status.code)")
