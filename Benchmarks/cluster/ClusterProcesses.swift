@@ -38,7 +38,8 @@ final class ClusterProcesses {
         _ = try start(
             URL(fileURLWithPath: tool("temporal")),
             [
-                "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", "\(ports[1])", "--http-port",
+                "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", "\(ports[1])",
+                "--http-port",
                 "\(ports[2])", "--log-level", "error", "--db-filename",
                 folder.appending(path: "temporal.db").path,
             ],
@@ -49,13 +50,19 @@ final class ClusterProcesses {
     /// Starts control and hosts, and waits until all are online.
     func begin(_ names: [String]) async throws {
         try await Self.until("Temporal answers") {
-            try await self.run(URL(fileURLWithPath: tool("temporal")), [
-                "operator", "namespace", "describe", "default", "--address", self.temporal,
-            ]).status == 0
+            try await self.run(
+                URL(fileURLWithPath: tool("temporal")),
+                [
+                    "operator", "namespace", "describe", "default", "--address", self.temporal,
+                ]
+            ).status == 0
         }
         _ = try start(
             program,
-            ["control", "--data", folder.appending(path: "control").path, "--port", "\(control)", "--no-config"]
+            [
+                "control", "--data", folder.appending(path: "control").path, "--port", "\(control)",
+                "--no-config",
+            ]
                 + shared,
             "control"
         )
@@ -71,7 +78,8 @@ final class ClusterProcesses {
             program,
             [
                 "host", "--id", name, "--data", folder.appending(path: name).path, "--port", "\(port)",
-                "--runtime", Hosts.root.appending(path: "Runtime").path, "--litestream", tool("litestream"), "--deno",
+                "--runtime", Hosts.root.appending(path: "Runtime").path, "--litestream", tool("litestream"),
+                "--deno",
                 tool("deno"), "--sleep-after", "1h",
             ] + shared,
             name

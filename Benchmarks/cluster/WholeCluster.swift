@@ -43,12 +43,18 @@ struct WholeCluster {
                     inside.append(milliseconds)
                 }
                 whole.append(record.steps.compactMap(\.milliseconds).reduce(0, +))
-                if count <= 10 { record.steps.forEach { print("    \($0.name) \($0.milliseconds ?? 0) ms  \($0.message ?? "")") } }
+                if count <= 10 {
+                    record.steps.forEach {
+                        print("    \($0.name) \($0.milliseconds ?? 0) ms  \($0.message ?? "")")
+                    }
+                }
             }
             try await Task.sleep(for: .seconds(1))
             let outcomes = await load.stop()
             let kept = try await Witness.kept(port: ports[0])
-            print("\(count) moves through the workflows, database \(megabytes) MB, \(rate) writes/s and \(rate) reads/s, SeaweedFS")
+            print(
+                "\(count) moves through the workflows, database \(megabytes) MB, \(rate) writes/s and \(rate) reads/s, SeaweedFS"
+            )
             Summary.print(outcomes, kept: kept, windows: windows)
             Summary.parts("steps of a move", whole)
             Summary.parts("the step cutOver", inside)
@@ -76,7 +82,9 @@ struct WholeCluster {
             let outcomes = await load.stop()
             var kept: Set<Int> = []
             for name in names { kept.formUnion(try await Witness.kept(of: name, port: ports[0])) }
-            print("drain of three hosts in turn, \(count) apps, \(rate) writes/s and \(rate) reads/s in all, SeaweedFS")
+            print(
+                "drain of three hosts in turn, \(count) apps, \(rate) writes/s and \(rate) reads/s in all, SeaweedFS"
+            )
             print("  drained: \(times.joined(separator: ", "))")
             Summary.print(outcomes, kept: kept, windows: [])
         }
@@ -106,7 +114,9 @@ struct WholeCluster {
             let outcomes = await load.stop()
             var kept: Set<Int> = []
             for name in names { kept.formUnion(try await Witness.kept(of: name, port: ports[0])) }
-            print("kill -9 of a host with \(victim.apps) of \(count) apps, \(rate) writes/s and \(rate) reads/s in all, lease 6 s")
+            print(
+                "kill -9 of a host with \(victim.apps) of \(count) apps, \(rate) writes/s and \(rate) reads/s in all, lease 6 s"
+            )
             // An app's number is the request's, so each app's answers can be told apart.
             var gaps: [Int] = []
             for (index, _) in names.enumerated() {

@@ -95,7 +95,8 @@ struct ApplicationTests {
         let record = try await cluster.service.move(app, to: target.id) { _ in }
         let after = try await cluster.placement(of: app)
         #expect(cluster.servers(of: app) == [after.host.id: after.epoch], "\(app)")
-        let isLate = ["handOver", "remove"].contains(step) || (["adopt", "cutOver"].contains(step) && kind == "lost")
+        let isLate =
+            ["handOver", "remove"].contains(step) || (["adopt", "cutOver"].contains(step) && kind == "lost")
         #expect(record.state == (isLate ? .done : .undone), "\(app): \(record)")
         #expect(after.host.id == (isLate ? target.id : before.host.id), "\(app)")
         try await cluster.until("the slicer knows where \(app) is") {

@@ -33,7 +33,9 @@ struct UserTests {
         #expect(UserToken.hash("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     }
 
-    @Test(.timeLimit(.minutes(3))) func `cores that apps ask for count against their owner's quota`() async throws {
+    @Test(.timeLimit(.minutes(3))) func `cores that apps ask for count against their owner's quota`()
+        async throws
+    {
         try await ClusterFixture.with(hosts: 1) { cluster in
             let user = try UserID(validating: "ada")
             _ = try await cluster.service.setAccount(user, quotas: Account.Quotas(cpu: 2))

@@ -293,7 +293,8 @@ extension ApplicationWorkflow {
         let sockets = closed.closedSockets > 0 ? ", \(closed.closedSockets) WebSockets closed" : ""
         return StepSummary(
             bytes: adopted.bytes,
-            message: "epoch \(adopted.epoch), \(closed.positions.count) databases: drain \(closed.drainMilliseconds) ms, "
+            message:
+                "epoch \(adopted.epoch), \(closed.positions.count) databases: drain \(closed.drainMilliseconds) ms, "
                 + "close \(closed.closeMilliseconds) ms, sync \(closed.syncMilliseconds) ms, claim "
                 + "\(adopted.claimMilliseconds) ms, restore \(adopted.restoreMilliseconds) ms, start "
                 + "\(adopted.startMilliseconds) ms, in all \(report.milliseconds) ms; \(released.released) requests held, "

@@ -165,7 +165,9 @@ extension LitestreamReplicator {
                     throw ReplicationError(
                         .damaged,
                         "continue \(old) as \(new): it does not hold transaction \(transaction)",
-                        lastGood: plan.last.map { RestorePoint(transaction: $0.maxTransaction, time: $0.time) }
+                        lastGood: plan.last.map {
+                            RestorePoint(transaction: $0.maxTransaction, time: $0.time)
+                        }
                     )
                 }
                 // The single transaction by which Litestream knows the replica's position, where compaction left it.
