@@ -102,7 +102,7 @@ final class ClusterProcesses {
         process.environment = environment
         process.standardInput = FileHandle.nullDevice
         let log = folder.appending(path: "\(name).log")
-        FileManager.default.createFile(atPath: log.path, contents: nil)
+        _ = FileManager.default.createFile(atPath: log.path, contents: nil)
         let handle = try FileHandle(forWritingTo: log)
         (process.standardOutput, process.standardError) = (handle, handle)
         try process.run()
@@ -149,7 +149,7 @@ final class ClusterProcesses {
         process.environment = environment
         process.standardInput = FileHandle.nullDevice
         let (output, errors) = (Pipe(), folder.appending(path: "errors.log"))
-        FileManager.default.createFile(atPath: errors.path, contents: nil)
+        _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
         process.standardOutput = output
         process.standardError = try FileHandle(forWritingTo: errors)
         return try await withCheckedThrowingContinuation { continuation in

@@ -8,7 +8,14 @@ import StorageTestSupport
 /// and orders given directly, the others with a whole cluster of processes and everything through the command line.
 @main
 enum Main {
-    static func main() async throws {
+    static func main() async {
+        do { try await run() } catch {
+            print("error: \(error)")
+            exit(1)
+        }
+    }
+
+    private static func run() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         func value(_ name: String) -> String? {
             arguments.firstIndex(of: "--" + name).flatMap {

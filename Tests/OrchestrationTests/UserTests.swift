@@ -58,10 +58,7 @@ struct UserTests {
             #expect(await register.user(presenting: token.token + "a") == nil)
             let account = try await cluster.service.setAccount(user, quotas: Account.Quotas(apps: 0))
             #expect(account.tokens.map(\.id) == [token.id])
-            let file = cluster.server.folder.appending(path: "app")
-            try Data("1".utf8).write(to: file)
-            let upload = Upload(name: try ApplicationID(validating: "app"), archive: file, owner: user)
-            await #expect { _ = try await cluster.service.deploy(upload) { _ in } } throws: {
+            await #expect { try await cluster.deploy("app", owner: user) } throws: {
                 ($0 as? MartletError)?.code == .quotaExceeded
             }
             try await cluster.service.removeToken(token.id, of: user)

@@ -158,7 +158,8 @@ extension HostDaemon {
 
     private func takeIntoService(_ entry: Entry, _ version: StateStore.Version, isAwake: Bool) async throws {
         let app = entry.record.id
-        try await store.use(version, now: Date())
+        // Its flush to the disk goes on beside the start.
+        async let used: Void = store.use(version, now: Date())
         entry.record.version = version.id
         entry.record.deployedAt = Date()
         entry.record.sleepAfter = version.settings.sleepAfter
@@ -167,11 +168,13 @@ extension HostDaemon {
             entry.departure = nil
             table[app.rawValue] = entry.cell
             handle(.resume, entry)
+            try await used
             return try await takeCron(of: version, routes: nil)
         }
         let instance: Instance
         do {
             instance = try await makeInstance(takeInstance(), version)
+            try await used
         } catch {
             entry.departure = nil
             table[app.rawValue] = entry.cell

@@ -1,11 +1,11 @@
 import AsyncHTTPClient
+import ClusterContract
 import Control
 import Foundation
-import ProxyTLS
-import ClusterContract
 import Logging
 import NIOCore
 import NIOHTTP1
+import ProxyTLS
 
 /// The cut-over of a move, from one host to the other with nobody in between.
 ///
@@ -84,6 +84,16 @@ extension ClusterMembership {
     /// Beyond any restore; whoever waits for requests that are held does not wait so long.
     private static let adoptionLimit = TimeAmount.seconds(600)
 
+    /// For requests to other hosts; it lives as long as the process.
+    ///
+    /// One that takes no connection is not asked again: requests of clients wait for the answer.
+    static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.timeout.connect = .seconds(3)
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
+
     /// A request to another host itself, not to an app on it.
     ///
     /// `name`: which of the host names that only hosts use.
@@ -107,7 +117,7 @@ extension ClusterMembership {
         request.headers.add(name: "Content-Type", value: "application/json")
         request.body = .bytes(ByteBuffer(bytes: try JSONFormat.encoder().encode(order)))
         do {
-            let response = try await HTTPClient.shared.execute(request, timeout: Self.adoptionLimit)
+            let response = try await Self.client.execute(request, timeout: Self.adoptionLimit)
             let bytes = try await response.body.collect(upTo: Self.maximumAnswerBytes)
             guard response.status == .ok else {
                 throw MartletError(.unavailable, "\(action): it answers \(response.status.code)")

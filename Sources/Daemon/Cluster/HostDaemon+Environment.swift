@@ -11,6 +11,7 @@ extension HostDaemon {
         // Sealing gives other bytes each time, so that what is here already is compared in the clear.
         let known = Dictionary(try await store.environment(of: app).map { ($0.name, $0) }) { first, _ in first
         }
+        guard !variables.isEmpty || !known.isEmpty else { return }
         let stored = try variables.map { variable in
             let value = try secret.open(variable, app: app)
             if let old = known[variable.name], old.isSecret == variable.isSecret,

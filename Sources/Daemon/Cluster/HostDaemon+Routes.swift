@@ -148,7 +148,7 @@ extension ClusterMembership {
         timeout: Duration = .seconds(5)
     ) async throws -> Control.RouteTable {
         let request = request(to: address, ClusterView.internalName)
-        let response = try await HTTPClient.shared.execute(request, timeout: TimeAmount(timeout))
+        let response = try await Self.client.execute(request, timeout: TimeAmount(timeout))
         let body = try await response.body.collect(upTo: Self.maximumTableBytes)
         guard response.status == .ok else {
             throw MartletError(.unavailable, "get routes from \(address): it answers \(response.status.code)")

@@ -85,7 +85,8 @@ final class PeerOrders: Sendable {
                 } catch {
                     answer = Answer(.failure(error))
                 }
-                let bytes = (try? JSONFormat.encoder().encode(answer)) ?? Data()  // Plain values can be encoded.
+                // Plain values can be encoded.
+                let bytes = (try? JSONFormat.encoder().encode(answer)) ?? Data()
                 var headers = HTTPHeaders([("Content-Type", "application/json")])
                 headers.add(name: "Content-Length", value: "\(bytes.count)")
                 channel.write(

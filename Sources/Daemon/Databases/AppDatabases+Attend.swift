@@ -36,7 +36,7 @@ extension AppDatabases {
             app: entry.app,
             replicator: replicator,
             fence: { try lease.check() },
-            scan: { [weak self] in await self?.scan(entry) }
+            scan: { [weak self] in try await self?.scan(entry) }
         )
         for (name, one) in entry.streamed { gate.add(name, one.database) }
         if let news = entry.news { gate.watch(news) }
@@ -45,7 +45,17 @@ extension AppDatabases {
     }
 
     /// Finds what the app has made a moment ago.
-    private func scan(_ entry: Placed) async {
+    private func scan(_ entry: Placed) async throws {
+        let deadline = ContinuousClock.now + configuration.syncTimeout
+        while entry.isContinuing, placed[entry.app] === entry {
+            guard ContinuousClock.now < deadline else {
+                throw ReplicationError(
+                    .unavailable,
+                    "the replica of epoch \(entry.epoch) of \(entry.app) is not complete after \(configuration.syncTimeout)"
+                )
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
         // Its folder is watched from there on.
         await entry.tail?.value
         _ = await watcher.scanNow(folder.data(entry.app.rawValue))

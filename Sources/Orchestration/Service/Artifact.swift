@@ -64,7 +64,9 @@ struct Artifact: Sendable {
         let folder = FileManager.default.temporaryDirectory.appending(path: "martlet-\(UUID().uuidString)")
         // The system's own clean-up would do it too.
         defer { try? FileManager.default.removeItem(at: folder) }
-        _ = try ArchiveReader.unpack(file, into: folder)
+        do { _ = try ArchiveReader.unpack(file, into: folder) } catch {
+            throw MartletError(.invalidArchive, "read the archive of the app: \(error)", cause: error)
+        }
         let settings = folder.appending(path: ApplicationSettings.fileName)
         guard let data = FileManager.default.contents(atPath: settings.path(percentEncoded: false)) else {
             return ApplicationSettings()

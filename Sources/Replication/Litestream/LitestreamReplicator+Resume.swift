@@ -259,11 +259,12 @@ extension LitestreamReplicator {
             walSalt1: salt1,
             walSalt2: salt2
         )
+        // Nothing here is flushed: after the machine has lost its power, either nothing of this placement counts, or Litestream
+        // begins with the whole database.
         let folder = files.replicationFolder + "/ltx/0"
-        try FileSystem.makeFolders(folder)
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let seed = try OpenFile("\(folder)/\(LTXObject.name(of: next))", flags: O_WRONLY | O_CREAT | O_EXCL)
         try seed.write(ByteBuffer(bytes: LTXFile.withoutPages(file)))
-        try seed.synchronize()
         return connection
     }
 }

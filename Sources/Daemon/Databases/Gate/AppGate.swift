@@ -13,7 +13,7 @@ final class AppGate: AnswerGate {
     /// Throws when this host may not act for the app now.
     private let fence: @Sendable () throws -> Void
     /// Scans the app's data folder and adds what it finds.
-    private let scan: @Sendable () async -> Void
+    private let scan: @Sendable () async throws -> Void
     private let state: Mutex<State>
 
     private struct State: Sendable {
@@ -59,7 +59,7 @@ final class AppGate: AnswerGate {
         app: ApplicationID,
         replicator: any Replicator,
         fence: @escaping @Sendable () throws -> Void,
-        scan: @escaping @Sendable () async -> Void
+        scan: @escaping @Sendable () async throws -> Void
     ) {
         self.app = app
         self.fence = fence
@@ -151,7 +151,7 @@ final class AppGate: AnswerGate {
 
     /// Returns when everything committed before the call is in the replica.
     private func confirm() async throws {
-        if state.withLock({ $0.news?.needsScan() ?? true }) { await scan() }
+        if state.withLock({ $0.news?.needsScan() ?? true }) { try await scan() }
         // Read before the sync begins: what is committed after it is for the next round.
         let (behind, marks) = try state.withLock { state in
             var behind: [(String, ReplicatedDatabase)] = []
