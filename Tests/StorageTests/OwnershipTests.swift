@@ -1,6 +1,7 @@
 import NIOCore
 import Storage
 import StorageTestSupport
+import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(3))) struct `Leases and ownership` {
@@ -91,6 +92,43 @@ import Testing
             #expect(error?.message.contains("ran out") == true)
             try await lease.renew()
             try lease.check()
+        }
+    }
+
+    @Test func `a renewal whose answer was lost is no revocation, and one after a revocation is refused`()
+        async throws
+    {
+        try await withTemporaryFolder { folder in
+            let clock = ManualClock()
+            let store = DeafStore(store: try await FolderStore(root: folder))
+            let lease = try await Lease.take(
+                holder: "a",
+                duration: .seconds(10),
+                margin: .seconds(1),
+                process: "a-1",
+                store: store,
+                clock: clock
+            )
+            clock.advance(by: .seconds(6))
+            store.losesAnswers.withLock { $0 = true }
+            await #expect(throws: StorageError.self) { try await lease.renew() }
+            store.losesAnswers.withLock { $0 = false }
+            clock.advance(by: .seconds(2))
+            try await lease.renew()
+            clock.advance(by: .seconds(8))
+            try lease.check()
+
+            store.losesAnswers.withLock { $0 = true }
+            await #expect(throws: StorageError.self) { try await lease.renew() }
+            store.losesAnswers.withLock { $0 = false }
+            let record = try StoredRecord<LeaseRecord>(key: ObjectKey("hosts/a/lease.json"), store: store)
+            let found = try #require(try await record.read())
+            var revoked = found.value
+            revoked.isRevoked = true
+            _ = try await record.write(revoked, replacing: found.etag)
+            let error = await #expect(throws: StorageError.self) { try await lease.renew() }
+            #expect(error?.code == .conditionFailed)
+            #expect(lease.isLost)
         }
     }
 
@@ -190,5 +228,36 @@ import Testing
 
     private func claims(_ body: () async throws -> Ownership.Claim) async -> Ownership.Claim? {
         try? await body()  // A claim that lost the race.
+    }
+}
+
+/// A store whose answers to writes can be lost.
+private final class DeafStore: ObjectStore {
+    let losesAnswers = Mutex(false)
+    private let store: FolderStore
+
+    init(store: FolderStore) { self.store = store }
+
+    var location: String { store.location }
+
+    func put(_ key: ObjectKey, _ body: ObjectBody, if condition: WriteCondition) async throws -> ETag {
+        let etag = try await store.put(key, body, if: condition)
+        if losesAnswers.withLock({ $0 }) { throw StorageError(.unavailable, "the answer is lost") }
+        return etag
+    }
+
+    func get(_ key: ObjectKey, range: Range<Int64>?) async throws -> StoredObject {
+        try await store.get(key, range: range)
+    }
+
+    func head(_ key: ObjectKey) async throws -> ObjectInfo? { try await store.head(key) }
+    func delete(_ key: ObjectKey) async throws { try await store.delete(key) }
+
+    func list(prefix: String, after: ObjectKey?, limit: Int) async throws -> ObjectPage {
+        try await store.list(prefix: prefix, after: after, limit: limit)
+    }
+
+    func copy(_ source: ObjectKey, to target: ObjectKey) async throws {
+        try await store.copy(source, to: target)
     }
 }

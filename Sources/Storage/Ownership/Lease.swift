@@ -47,7 +47,9 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
         )
         var machine = LeaseMachine<LeaseClock.Instant>(duration: duration, margin: margin)
         let sent = clock.now
-        let version = try await record.write(value, replacing: previous?.etag)
+        let version = try await within(duration, "take the lease of \(holder)") {
+            try await record.write(value, replacing: previous?.etag)
+        }
         machine.renewed(sentAt: sent)
         return Lease(record: record, clock: clock, state: State(machine: machine, version: version))
     }
@@ -79,24 +81,47 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
     ///
     /// - Throws: `conditionFailed` when it is lost for good; other errors when the store did not take it this time.
     package func renew() async throws {
-        let version = state.withLock { $0.version }
+        do {
+            try await write(state.withLock { $0.version })
+        } catch let error as StorageError where error.code == .conditionFailed || error.code == .notFound {
+            guard let own = try await ownWrite() else { throw refusal(error) }
+            // An earlier renewal was carried out although its answer was lost; so this one goes on from there.
+            do {
+                try await write(own)
+            } catch let error as StorageError where error.code == .conditionFailed || error.code == .notFound
+            {
+                throw refusal(error)
+            }
+        }
+    }
+
+    private func write(_ version: StoredRecord<LeaseRecord>.Version) async throws {
         var value = version.value
         value.renewals += 1
         let sent = clock.now
-        do {
-            let written = try await record.write(value, replacing: version.etag)
-            state.withLock {
-                $0.version = written
-                $0.machine.renewed(sentAt: sent)
-            }
-        } catch let error as StorageError where error.code == .conditionFailed || error.code == .notFound {
-            state.withLock { $0.machine.refused() }
-            throw StorageError(
-                .conditionFailed,
-                "renew the lease of \(holder), term \(term): it was revoked",
-                cause: error
-            )
+        let written = try await record.write(value, replacing: version.etag)
+        state.withLock {
+            $0.version = written
+            $0.machine.renewed(sentAt: sent)
         }
+    }
+
+    /// The record as it is in the store, if this process wrote it last and nobody has revoked it.
+    private func ownWrite() async throws -> StoredRecord<LeaseRecord>.Version? {
+        let known = state.withLock { $0.version.value }
+        guard let found = try await record.read(), found.value.process == known.process,
+            found.value.term == known.term, !found.value.isRevoked, !found.value.isGivenBack
+        else { return nil }
+        return found
+    }
+
+    private func refusal(_ error: StorageError) -> StorageError {
+        state.withLock { $0.machine.refused() }
+        return StorageError(
+            .conditionFailed,
+            "renew the lease of \(holder), term \(term): it was revoked",
+            cause: error
+        )
     }
 
     /// Ends the lease by its holder, who has stopped to act: who takes over need not wait.
@@ -122,13 +147,21 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
 
     /// Renews the lease until it is lost or the task is cancelled.
     ///
+    /// A renewal that is not answered by the time of the next is given up, so that a connection on which nothing comes back
+    /// any more costs no more than that.
+    ///
     /// `failed`: told of each renewal that the store did not take.
     package func run(failed: (any Error) -> Void) async throws {
         let interval = state.withLock { $0.machine.renewalInterval }
+        var next = clock.now
         while true {
-            try await clock.sleep(until: clock.now.advanced(by: interval), tolerance: nil)
+            // From the beginning of the one before: a late answer makes the next no later.
+            next = max(clock.now, next.advanced(by: interval))
+            try await clock.sleep(until: next, tolerance: nil)
             do {
-                try await renew()
+                try await within(interval, "renew the lease of \(holder)") {
+                    try await self.renew()
+                }
             } catch let error as StorageError where error.code == .conditionFailed {
                 throw error
             } catch let error as CancellationError {
@@ -168,5 +201,25 @@ package final class Lease<LeaseClock: Clock>: Sendable where LeaseClock.Duration
             try await clock.sleep(until: clock.now.advanced(by: waitAfterRevoking(value)), tolerance: nil)
             return value.term
         }
+    }
+}
+
+/// Gives up on something that is not done in time, of this machine's real time.
+///
+/// - Throws: `StorageError` with the code `unavailable`.
+private func within<Result: Sendable>(
+    _ limit: Duration,
+    _ what: String,
+    _ body: @escaping @Sendable () async throws -> Result
+) async throws -> Result {
+    try await withThrowingTaskGroup(of: Result.self) { group in
+        group.addTask { try await body() }
+        group.addTask {
+            try await Task.sleep(for: limit)
+            throw StorageError(.unavailable, "\(what): the store did not answer in \(limit)")
+        }
+        defer { group.cancelAll() }
+        guard let result = try await group.next() else { throw CancellationError() }
+        return result
     }
 }
