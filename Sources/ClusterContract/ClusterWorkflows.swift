@@ -32,11 +32,14 @@ public struct HostWorkflowMemory: Codable, Sendable {
     public var isDraining: Bool
     /// Whether the slicer knows the host as online.
     public var isOnline: Bool
+    /// The highest term of its lease that is known to be over; nil where none is.
+    public var endedTerm: Int?
 
-    public init(registration: HostRegistration?, isDraining: Bool, isOnline: Bool) {
+    public init(registration: HostRegistration?, isDraining: Bool, isOnline: Bool, endedTerm: Int? = nil) {
         self.registration = registration
         self.isDraining = isDraining
         self.isOnline = isOnline
+        self.endedTerm = endedTerm
     }
 }
 

@@ -132,7 +132,7 @@ struct SlicerStateTests {
                 // Refusals are part of the game.
                 try? state.drain(try HostID(validating: name), now: now)
             case 3:
-                try? state.undrain(
+                _ = try? state.undrain(
                     try HostID(validating: names[Int.random(in: 0..<4, using: &random)]),
                     now: now
                 )
@@ -146,7 +146,7 @@ struct SlicerStateTests {
         // Peace: every host is there, and every app does what it is told.
         for name in names {
             try register(name)
-            try? state.undrain(try HostID(validating: name), now: now)
+            _ = try? state.undrain(try HostID(validating: name), now: now)
         }
         for _ in 0..<200 {
             now += 600
@@ -177,6 +177,30 @@ struct SlicerStateTests {
         #expect(table.starts.count == 3000)
         let bytes = try JSONEncoder().encode(table).count
         #expect(bytes < 100_000, "Temporal refuses payloads above 2 MB, and a history has many.")
+    }
+
+    @Test
+    func `a drained host stays empty through a new session, until it is started anew or given work again`()
+        throws
+    {
+        var state = try Self.cluster(hosts: ["h1", "h2"], apps: 0)
+        let host = try HostID(validating: "h1")
+        func drain() throws {
+            try state.drain(host, now: Self.start)
+            for _ in 0..<100 where state.member(host)?.state != .drained {
+                try state.round([], now: Self.start)
+                _ = try state.reconcile(now: Self.start)
+            }
+            #expect(state.member(host)?.state == .drained)
+        }
+        try drain()
+        try state.hostOnline(Self.registration("h1"), now: Self.start)
+        #expect(state.member(host)?.state == .drained)
+        try state.hostOnline(Self.registration("h1", term: 2), now: Self.start)
+        #expect(state.member(host)?.state == .online)
+        try drain()
+        #expect(try state.undrain(host, now: Self.start) == [.undrained(host)])
+        #expect(try state.undrain(host, now: Self.start) == [])
     }
 
     // MARK: - Parts

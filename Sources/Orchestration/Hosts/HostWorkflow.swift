@@ -23,6 +23,8 @@ package actor HostWorkflow: Workflow {
 
     /// From the slicer: nothing is left on the host.
     static let drained = SignalDefinition<Nothing>("drained")
+    /// From the slicer: the host is given work again.
+    static let undrained = SignalDefinition<Nothing>("undrained")
     package static let memory = QueryDefinition<Nothing, HostWorkflowMemory>("memory")
 
     package nonisolated let context: WorkflowContext
@@ -31,6 +33,8 @@ package actor HostWorkflow: Workflow {
     private var isDrained = false
     private var isOnline = false
     private var leaving: String?
+    /// The highest term of the host's lease that is known to be over.
+    private var endedTerm = 0
     private var sessions = 0
     private var lastEnded = 0
 
@@ -38,18 +42,19 @@ package actor HostWorkflow: Workflow {
 
     package static func register(_ handlers: inout WorkflowHandlers<HostWorkflow>) {
         handlers.signal(HostWorkflowContract.register) { workflow, registration in
-            workflow.registration = registration
-            workflow.leaving = nil
+            workflow.receive(registration)
         }
         handlers.signal(HostWorkflowContract.leave) { workflow, leave in
             workflow.leaving = leave.incarnation
         }
         handlers.signal(drained) { workflow, _ in workflow.isDrained = true }
+        handlers.signal(undrained) { workflow, _ in workflow.isDrained = false }
         handlers.query(memory) { workflow in
             HostWorkflowMemory(
                 registration: workflow.registration,
                 isDraining: workflow.isDrained,
-                isOnline: workflow.isOnline
+                isOnline: workflow.isOnline,
+                endedTerm: workflow.endedTerm
             )
         }
     }
@@ -58,7 +63,9 @@ package actor HostWorkflow: Workflow {
         host = input.host
         if let memory = input.memory {
             // A signal may have come before.
+            endedTerm = max(endedTerm, memory.endedTerm ?? 0)
             registration = registration ?? memory.registration
+            if let held = registration, held.leaseTerm <= endedTerm { registration = nil }
             isOnline = memory.isOnline
             isDrained = isDrained || memory.isDraining
         }
@@ -69,7 +76,8 @@ package actor HostWorkflow: Workflow {
                 let memory = HostWorkflowMemory(
                     registration: registration,
                     isDraining: isDrained,
-                    isOnline: isOnline
+                    isOnline: isOnline,
+                    endedTerm: endedTerm
                 )
                 try context.continueAsNew(HostWorkflowInput(host: input.host, memory: memory))
             }
@@ -80,6 +88,19 @@ package actor HostWorkflow: Workflow {
 
     private var shouldContinueAsNew: Bool {
         context.isContinueAsNewSuggested || context.historyLength > 500
+    }
+
+    /// A host that registers under a lease that is over gets no session: its signs of life would let it serve again beside
+    /// the hosts that have its apps. It has not heard of the end because it does not reach the store; once it does, it
+    /// takes a new lease and registers with that.
+    private func receive(_ registration: HostRegistration) {
+        guard registration.leaseTerm > endedTerm else { return }
+        // Started anew, it is given work again.
+        if let earlier = self.registration, earlier.incarnation != registration.incarnation {
+            isDrained = false
+        }
+        self.registration = registration
+        leaving = nil
     }
 
     /// A host that registers again with a new lease begins anew, also when it is the same process.
@@ -136,15 +157,16 @@ package actor HostWorkflow: Workflow {
 
     /// The host stops on purpose: with nothing on it, it is gone; else it is given time to come back.
     private func leave(_ registration: HostRegistration) async throws {
-        if isDrained {
-            self.registration = nil
-            isOnline = false
-            isDrained = false
-            return try await tellSlicer(SlicerWorkflow.hostLeft, HostLeft(host: registration.host))
+        // A host that is stopped as soon as it is empty may have been heard of sooner than that it is empty.
+        let isKnown = try await waitUntil(timeout: HostTiming.absence) {
+            $0.isDrained || !$0.isCurrent(registration)
         }
-        let isBack = try await waitUntil(timeout: HostTiming.absence) { !$0.isCurrent(registration) }
-        if isBack { return }
-        try await watchLease(registration)
+        guard isCurrent(registration) else { return }
+        guard isKnown else { return try await watchLease(registration) }
+        self.registration = nil
+        isOnline = false
+        isDrained = false
+        try await tellSlicer(SlicerWorkflow.hostLeft, HostLeft(host: registration.host))
     }
 
     private func watchLease(_ registration: HostRegistration) async throws {
@@ -162,17 +184,20 @@ package actor HostWorkflow: Workflow {
                 retryPolicy: RetryPolicy(initialInterval: .milliseconds(500), maximumInterval: .seconds(5))
             )
         )
-        guard isCurrent(registration) else { return }
         switch outcome {
         case .renewed:
+            guard isCurrent(registration) else { return }
             // Cut off from Temporal alone. The next session waits for it.
             return try await context.sleep(for: .seconds(1))
         case .over(let term):
+            endedTerm = max(endedTerm, term, registration.leaseTerm)
+            // The host may have come with a newer lease in the meantime, and that one may be what was ended.
+            guard let present = self.registration, present.leaseTerm <= endedTerm else { return }
             self.registration = nil
             isOnline = false
             try await tellSlicer(
                 SlicerWorkflow.hostLost,
-                EndedLease(host: registration.host, term: max(term, registration.leaseTerm))
+                EndedLease(host: registration.host, term: endedTerm)
             )
         }
     }

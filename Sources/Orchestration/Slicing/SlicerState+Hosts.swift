@@ -10,7 +10,10 @@ extension SlicerState {
         kept.residents = []
         if member(registration.host) != nil {
             update(registration.host) { member in
-                if member.state != .draining && member.state != .online {
+                // A new session of the same process: it is still empty, and about to be stopped.
+                let isStillDrained =
+                    member.state == .drained && member.registration.incarnation == registration.incarnation
+                if member.state != .draining && member.state != .online && !isStillDrained {
                     member.state = .online
                     member.since = now
                 }
@@ -73,15 +76,17 @@ extension SlicerState {
     /// Gives a draining or drained host work again.
     ///
     /// - Throws: ``MartletError`` with code `not_found` or `conflict`.
-    package mutating func undrain(_ host: HostID, now: Date) throws(MartletError) {
+    @discardableResult
+    package mutating func undrain(_ host: HostID, now: Date) throws(MartletError) -> [SlicerAction] {
         let member = try known(host)
         switch member.state {
-        case .online: return
+        case .online: return []
         case .draining, .drained:
             update(host) { member in
                 member.state = .online
                 member.since = now
             }
+            return [.undrained(host)]
         case .lost, .left:
             throw MartletError(
                 .conflict,

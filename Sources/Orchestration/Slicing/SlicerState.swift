@@ -220,6 +220,8 @@ package enum SlicerAction: Sendable, Equatable {
     case ended(ApplicationID, EndedLease)
     /// Tell a host's workflow that the host is empty.
     case drained(HostID)
+    /// Tell a host's workflow that the host is given work again.
+    case undrained(HostID)
 }
 
 /// A lease that is over: its holder has surely stopped.

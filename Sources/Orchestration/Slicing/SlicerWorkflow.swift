@@ -92,8 +92,7 @@ package actor SlicerWorkflow: Workflow {
         }
         handlers.update(undrain) { workflow, host in
             try await workflow.answered { state, now in
-                try state.undrain(host, now: now)
-                return (Nothing(), [])
+                (Nothing(), try state.undrain(host, now: now))
             }
         }
         handlers.query(SlicerContract.table) { workflow in
@@ -205,6 +204,9 @@ package actor SlicerWorkflow: Workflow {
             case .drained(let host):
                 try await context.workflow(id: ClusterNames.workflow(of: host))
                     .signal(HostWorkflow.drained, Nothing())
+            case .undrained(let host):
+                try await context.workflow(id: ClusterNames.workflow(of: host))
+                    .signal(HostWorkflow.undrained, Nothing())
             }
         } catch {
             context.logger.warning("a workflow cannot be told", metadata: ["action": "\(action)"])
