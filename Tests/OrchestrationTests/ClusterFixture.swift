@@ -20,14 +20,19 @@ final class ClusterFixture: Sendable {
     let timing: ApplicationTiming
     private let connection: TemporalConnection
 
-    private init(server: TestServer, hosts: Int, timing: ApplicationTiming) async throws {
+    private init(
+        server: TestServer,
+        hosts: Int,
+        lease: LeaseTerms,
+        timing: ApplicationTiming
+    ) async throws {
         self.server = server
         self.timing = timing
         connection = server.connection()
         client = TemporalClient(connection: connection)
         let (simulated, client) = (simulated, client)
         self.hosts = try (1...hosts).map { number in
-            try SimulatedHost("h\(number)", store: simulated) {
+            try SimulatedHost("h\(number)", store: simulated, lease: lease) {
                 let slicer: WorkflowHandle<Nothing> = client.handle(id: ClusterNames.slicer)
                 return try await slicer.query(SlicerContract.table)
             }
@@ -44,15 +49,24 @@ final class ClusterFixture: Sendable {
     }
 
     /// Runs `body` with a cluster whose hosts are all online.
+    ///
+    /// `lease`: patient, unless the test is about the loss of a host. A simulated host has no lease in the store, so that one
+    /// late sign of life on a busy machine would make it lost for good.
     static func with(
         hosts: Int = 3,
+        lease: LeaseTerms = patient,
         timing: ApplicationTiming = quick,
         policy: SlicerPolicy = quickPolicy,
         runsControl: Bool = true,
         _ body: @escaping @Sendable (ClusterFixture) async throws -> Void
     ) async throws {
         try await TestServer.with { server in
-            let fixture = try await ClusterFixture(server: server, hosts: hosts, timing: timing)
+            let fixture = try await ClusterFixture(
+                server: server,
+                hosts: hosts,
+                lease: lease,
+                timing: timing
+            )
             try await withThrowingTaskGroup(of: Void.self) { group in
                 let control = fixture.control(policy: policy)
                 if runsControl { group.addTask { try await control.run() } }
@@ -64,6 +78,11 @@ final class ClusterFixture: Sendable {
             await fixture.connection.close()
         }
     }
+
+    static var patient: LeaseTerms { LeaseTerms(heartbeatMilliseconds: 60_000, leaseMilliseconds: 6000) }
+
+    /// For tests about the loss of a host.
+    static var attentive: LeaseTerms { LeaseTerms(heartbeatMilliseconds: 4000, leaseMilliseconds: 3000) }
 
     static var quick: ApplicationTiming {
         var timing = ApplicationTiming()
@@ -89,10 +108,13 @@ final class ClusterFixture: Sendable {
     }
 
     func worker(of host: SimulatedHost) -> Worker {
-        Worker(
+        var options = WorkerOptions()
+        options.maxHeartbeatThrottleInterval = .milliseconds(500)
+        return Worker(
             connection: connection,
             taskQueue: ClusterNames.queue(of: host.id),
             activities: HostActivities.registrations(of: host),
+            options: options,
             logger: Logger(label: "test.host")
         )
     }

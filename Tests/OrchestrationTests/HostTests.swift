@@ -9,7 +9,7 @@ import Testing
 @Suite("Hosts of a cluster", .serialized, .timeLimit(.minutes(5)))
 struct HostTests {
     @Test func `apps of a host that is lost go to the others`() async throws {
-        try await ClusterFixture.with { cluster in
+        try await ClusterFixture.with(lease: ClusterFixture.attentive) { cluster in
             for number in 1...12 { try await cluster.deploy("app-\(number)") }
             let app = try ApplicationID(validating: "app-1")
             let lost = try #require(cluster.host(try await cluster.placement(of: app).host.id))

@@ -25,7 +25,7 @@ struct ReplayTests {
 
     @Test(.enabled(if: ProcessInfo.processInfo.environment["MARTLET_RECORD"] == "1"))
     func `histories are saved`() async throws {
-        try await ClusterFixture.with { cluster in
+        try await ClusterFixture.with(lease: ClusterFixture.attentive) { cluster in
             let app = try ApplicationID(validating: "guestbook")
             try await cluster.deploy("guestbook")
             try await cluster.deploy("guestbook", content: "2")
