@@ -84,6 +84,8 @@ public final class HostAgent: Service {
         options.identity = "host-\(configuration.host)-\(incarnation.prefix(8))"
         options.maxConcurrentActivityTaskPollers = 4
         options.workerStopTimeout = .seconds(5)
+        // Orders are given up after a few seconds without a sign of life: one each second leaves time for late ones.
+        options.maxHeartbeatThrottleInterval = .seconds(1)
         let worker = Temporal.Worker(
             connection: client.connection,
             taskQueue: ClusterNames.queue(of: configuration.host),
