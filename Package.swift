@@ -284,6 +284,15 @@ let cluster: [Target] = [
     ),
 ]
 
+// Faults: a whole cluster of real processes that are killed, frozen and cut off from each other.
+let faults: [Target] = [
+    .testTarget(
+        name: "FaultTests",
+        dependencies: ["CLI", "CSandbox", "StorageTestSupport", "Supervision"],
+        swiftSettings: strict
+    )
+]
+
 // Slicer: which host owns which slice of the hash space; knows nothing of Martlet and imports nothing.
 // The simulation compares it with consistent hashing: `swift run -c release slicer-simulation`.
 let slicer: [Target] = [
@@ -307,7 +316,7 @@ let slicer: [Target] = [
 let wantedTests = Context.environment["MARTLET_TESTS"]?.split(separator: ",").map(String.init)
 let targets =
     (proxy + temporal + control + controlAPI + archive + daemon + storage + slicer + cluster + cli
-    + telemetry)
+    + telemetry + faults)
     .filter { !$0.isTest || wantedTests?.contains($0.name) ?? true }
 
 let package = Package(

@@ -6,7 +6,8 @@ import Logging
 /// A SeaweedFS server with an S3 bucket on loopback, run for as long as a test needs it.
 package struct SeaweedFS: Sendable {
     package let port: Int
-    package let credentials = S3Credentials(
+    package var credentials: S3Credentials { Self.credentials }
+    private static let credentials = S3Credentials(
         accessKey: "testkey",
         secretKey: "testsecret12345",
         sessionToken: nil
@@ -23,7 +24,10 @@ package struct SeaweedFS: Sendable {
     package var endpoint: String { "http://127.0.0.1:\(port)" }
 
     /// What a program needs in its environment to use the bucket.
-    package var environment: [String: String] {
+    package var environment: [String: String] { Self.environment }
+
+    /// The same, before there is a server.
+    package static var environment: [String: String] {
         [
             "AWS_ACCESS_KEY_ID": credentials.accessKey, "AWS_SECRET_ACCESS_KEY": credentials.secretKey,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -62,27 +66,34 @@ package struct SeaweedFS: Sendable {
 
     /// Starts the server without waiting for it.
     package static func start(folder: String, ports: [Int]) throws -> ChildProcess {
+        try prepare(folder: folder)
+        return try ChildProcess(command(folder: folder, ports: ports, address: "127.0.0.1")) { _ in }
+    }
+
+    /// Makes the server's folder and its settings.
+    package static func prepare(folder: String) throws {
         let settings = """
             {"identities": [{"name": "dev", "credentials": [{"accessKey": "testkey", "secretKey": "testsecret12345"}],
               "actions": ["Admin", "Read", "List", "Tagging", "Write"]}]}
             """
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         try settings.write(toFile: "\(folder)/s3.json", atomically: true, encoding: .utf8)
-        let arguments = [
-            "-logdir=\(folder)", "mini", "-dir=\(folder)", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            "-s3.port=\(ports[0])", "-s3.config=\(folder)/s3.json", "-master.port=\(ports[1])",
-            "-volume.port=\(ports[2])", "-filer.port=\(ports[3])", "-bucket=dev", "-webdav=false",
-            "-admin.ui=false",
-            "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
-        ]
-        return try ChildProcess(
-            .init(
-                executable: tool("weed"),
-                arguments: arguments,
-                environment: ["HOME": folder],
-                folder: folder
-            )
-        ) { _ in }
+    }
+
+    /// The server's program, for a folder that was prepared.
+    package static func command(folder: String, ports: [Int], address: String) -> ChildProcess.Command {
+        ChildProcess.Command(
+            executable: tool("weed"),
+            arguments: [
+                "-logdir=\(folder)", "mini", "-dir=\(folder)", "-ip=\(address)", "-ip.bind=\(address)",
+                "-s3.port=\(ports[0])", "-s3.config=\(folder)/s3.json", "-master.port=\(ports[1])",
+                "-volume.port=\(ports[2])", "-filer.port=\(ports[3])", "-bucket=dev", "-webdav=false",
+                "-admin.ui=false",
+                "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
+            ],
+            environment: ["HOME": folder],
+            folder: folder
+        )
     }
 
     package func waitUntilReady() async throws {
