@@ -19,8 +19,10 @@ struct ClusterRoutes: Sendable {
 
     /// Where an app is.
     enum Place: Sendable {
-        /// On the host that asks.
+        /// On the host that asks, if there is such an app.
         case here
+        /// On the host that asks, which has it or is about to get it: there is such an app.
+        case awaited
         case peer(Peer)
     }
 
@@ -34,13 +36,14 @@ struct ClusterRoutes: Sendable {
         exceptions = NameTable(
             Dictionary(
                 uniqueKeysWithValues: table.exceptions.values.map { exception in
-                    if let index = indices[exception.host] ?? unknown[exception.host] {
+                    let known = exception.host == host ? nil : indices[exception.host]
+                    if let index = known ?? unknown[exception.host] {
                         return (exception.app.rawValue, index)
                     }
                     // A host that is lost: requests for its apps wait until they are elsewhere.
                     let index = Int32(places.count)
                     places.append(
-                        exception.host == host ? .here : .peer(directory.peer(exception.host, at: nil))
+                        exception.host == host ? .awaited : .peer(directory.peer(exception.host, at: nil))
                     )
                     unknown[exception.host] = index
                     return (exception.app.rawValue, index)

@@ -6,7 +6,7 @@ import Proxy
 ///                              ┌─ placed here ──► its worker (ApplicationRouter)
 ///   request for an app ────────┤
 ///                              └─ not here ─► routes say: another host ─► forwarded, at most PeerGroup's hops
-///                                             routes say: this host    ─► 404
+///                                             routes say: this host    ─► 404; an app on its way here: it waits
 ///                                             the sender knows newer routes, or nobody is known ─► it waits
 /// ```
 struct ClusterView: Sendable {
@@ -41,7 +41,8 @@ struct ClusterView: Sendable {
             routes.place(of: UnsafeBufferPointer(rebasing: name[..<labelBytes]))
         }
         switch place {
-        case nil: return .hold(nowhere)
+        // After a failover the routes name the new host before it has the app.
+        case nil, .awaited: return .hold(nowhere)
         case .here: return nil
         case .peer(let peer): return peer.upstream.map { .forward($0) } ?? .hold(peer.waiting)
         }

@@ -48,7 +48,9 @@ struct ClusterRoutesTests {
             let app = try ApplicationID(validating: "app-\(number)")
             let expected = table.host(of: app)
             switch routes.place(of: app) {
-            case .here: #expect(expected.id == hosts[0].id, "seed \(seed), \(app)")
+            case .here:
+                #expect(expected.id == hosts[0].id && exceptions[app] == nil, "seed \(seed), \(app)")
+            case .awaited: #expect(exceptions[app]?.host == hosts[0].id, "seed \(seed), \(app)")
             case .peer(let peer):
                 #expect(peer.host == expected.id, "seed \(seed), \(app)")
                 #expect(peer.address == expected.peer)

@@ -87,7 +87,9 @@ final class FaultCluster: Sendable {
             machine("temporal").command(
                 tool("temporal"),
                 [
-                    "server", "start-dev", "--headless", "--ip", machine("temporal").address, "--port",
+                    // Its parts find each other on loopback, so that one address is not enough.
+                    "server", "start-dev", "--headless", "--ip", network == nil ? "127.0.0.1" : "0.0.0.0",
+                    "--port",
                     "\(ports[4])", "--http-port", "0", "--db-filename",
                     folder.appending(path: "temporal.db").path, "--log-level", "error",
                 ],
