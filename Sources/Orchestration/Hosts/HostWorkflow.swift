@@ -90,9 +90,10 @@ package actor HostWorkflow: Workflow {
         context.isContinueAsNewSuggested || context.historyLength > 500
     }
 
-    /// A host that registers under a lease that is over gets no session: its signs of life would let it serve again beside
-    /// the hosts that have its apps. It has not heard of the end because it does not reach the store; once it does, it
-    /// takes a new lease and registers with that.
+    /// Takes a registration, unless its lease is over.
+    ///
+    /// With a session, the host's signs of life would let it serve again beside the hosts that have its apps. It has not
+    /// heard of the end because it does not reach the store; once it does, it takes a new lease and registers with that.
     private func receive(_ registration: HostRegistration) {
         guard registration.leaseTerm > endedTerm else { return }
         // Started anew, it is given work again.

@@ -4,8 +4,9 @@ import Glibc
 import StorageTestSupport
 import Supervision
 
-/// A whole cluster as processes of its own, each of which a test may kill, freeze or cut off: Temporal with a database
-/// file, SeaweedFS, control, and hosts with real workers. Nothing starts one again but the test.
+/// A whole cluster as processes of its own, each of which a test may kill, freeze or cut off.
+///
+/// Temporal with a database file, SeaweedFS, control, and hosts with real workers. Nothing starts one again but the test.
 final class FaultCluster: Sendable {
     struct Options: Sendable {
         var hosts = 3
