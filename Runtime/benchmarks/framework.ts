@@ -1,15 +1,17 @@
 /**
- * What the framework costs beside the same written by hand:
+ * What parts of the framework cost beside the same written by hand, without HTTP (`http.ts` has a request as a whole):
  *
- *     deno run --allow-all benchmarks/framework.ts
+ *     taskset -c 1 deno run --allow-all --sloppy-imports benchmarks/framework.ts
  *
+ * With `MARTLET_ZOD`, a checkout of Zod's source, it is compared with the validator too.
  * Runs are interleaved, so that a busy machine slows both sides alike; the median of the ratios counts.
  */
 import { serve } from "martlet";
-import { appHooks } from "../martlet/internal/hooks.ts";
 import { RouteTree } from "../martlet/router.ts";
-import type { HandlerSchema, Schema } from "../martlet/schema.ts";
+import type { Schema } from "../martlet/schema.ts";
 import { type Fault, ValidatorCompiler } from "../martlet/validate.ts";
+import { fetch as framework } from "./servers/framework.ts";
+import { fetch as handWritten } from "./servers/hand.ts";
 
 const rounds = 15;
 
@@ -47,93 +49,7 @@ async function compare(
 
 // MARK: A whole request
 
-function add(
-  todo: { title: string; done: boolean; count: number; kind: string; note: string },
-  id: number,
-): unknown {
-  return { id, ...todo };
-}
-const body: Schema = {
-  type: "object",
-  properties: {
-    title: { type: "string", minLength: 1 },
-    done: { type: "boolean" },
-    count: { type: "integer", minimum: 0 },
-    kind: { type: "string", enum: ["a", "b"] },
-    note: { type: "string" },
-  },
-  required: ["title", "done", "count", "kind", "note"],
-};
-const handler: HandlerSchema = {
-  name: "add",
-  module: "main.ts",
-  parameters: [{ name: "todo", required: true, schema: body }, {
-    name: "id",
-    required: true,
-    schema: { type: "integer" },
-  }],
-  returns: {
-    schema: { type: "object" },
-    isNullable: false,
-    isVoid: false,
-    isResponse: false,
-    isStream: false,
-  },
-};
-const app = serve({ "POST /lists/:id/todos": add, "GET /lists/:id": () => null, "GET /": () => null });
-appHooks(app)!.useSchema({ version: 1, handlers: [handler], definitions: {}, warnings: [] });
-
-async function handWritten(request: Request): Promise<Response> {
-  const { pathname } = new URL(request.url);
-  const match = /^\/lists\/([^/]+)\/todos$/.exec(pathname);
-  if (match === null) return new Response("not found", { status: 404 });
-  if (request.method !== "POST") return new Response("no", { status: 405 });
-  const id = Number(match[1]);
-  if (!Number.isInteger(id)) return Response.json({ error: "id" }, { status: 400 });
-  let todo: any;
-  try {
-    todo = await request.json();
-  } catch {
-    return Response.json({ error: "body" }, { status: 400 });
-  }
-  const isGood = typeof todo === "object" && todo !== null && typeof todo.title === "string" &&
-    todo.title.length > 0 &&
-    typeof todo.done === "boolean" && Number.isInteger(todo.count) && todo.count >= 0 &&
-    (todo.kind === "a" || todo.kind === "b") && typeof todo.note === "string";
-  if (!isGood) return Response.json({ error: "body" }, { status: 400 });
-  const { title, done, count, kind, note } = todo;
-  return Response.json({ id, title, done, count, kind, note });
-}
-
 const text = JSON.stringify({ title: "water the plants", done: false, count: 3, kind: "a", note: "soon" });
-const message = new TextEncoder().encode(
-  `POST /lists/7/todos HTTP/1.1\r\nHost: a.localhost\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n${text}`,
-);
-const servers = [handWritten, (request: Request) => app.fetch(request)].map((handler) =>
-  Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, handler)
-);
-const requests = 2_000;
-const load = (port: number) => async () => {
-  const connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  const buffer = new Uint8Array(4096);
-  for (let i = 0; i < requests; i++) {
-    await connection.write(message);
-    const count = await connection.read(buffer);
-    if (buffer[9] !== 50) throw new Error(new TextDecoder().decode(buffer.subarray(0, count ?? 0)));
-  }
-  connection.close();
-};
-await compare(
-  "A request over HTTP: route, 5-field body, JSON answer; client and server in one process",
-  "µs",
-  requests,
-  [
-    ["by hand in bare Deno.serve", load(servers[0]!.addr.port)],
-    ["the framework", load(servers[1]!.addr.port)],
-  ],
-  1.15,
-);
-await Promise.all(servers.map((server) => server.shutdown()));
 const direct = 5_000;
 const headers = { "content-type": "application/json", "content-length": String(text.length) };
 const call = (handler: (request: Request) => Response | Promise<Response>) => async () => {
@@ -147,9 +63,9 @@ const call = (handler: (request: Request) => Response | Promise<Response>) => as
     );
   }
 };
-await compare("The same without HTTP: Request in, Response out", "µs", direct, [
+await compare("A request without HTTP: route, 5-field body, JSON answer", "µs", direct, [
   ["by hand", call(handWritten)],
-  ["the framework", call((request) => app.fetch(request))],
+  ["the framework", call(framework)],
 ]);
 
 // MARK: Routing
@@ -259,11 +175,34 @@ function byHand(v: any): unknown {
     place: { x: place.x, y: place.y },
   };
 }
+/** The same in Zod, or nothing without its source. */
+async function zod(): Promise<[string, () => unknown][]> {
+  const source = Deno.env.get("MARTLET_ZOD");
+  if (source === undefined) return [];
+  const { z } = await import(`file://${source}/packages/zod/src/index.ts`);
+  const type = z.object({
+    id: z.int().min(1),
+    name: z.string().min(1).max(100),
+    mail: z.string().regex(mail),
+    age: z.number().min(0).max(150),
+    active: z.boolean(),
+    role: z.enum(["admin", "user", "guest"]),
+    tags: z.array(z.string()),
+    at: z.iso.datetime({ offset: true }).transform((text: string) => new Date(text)),
+    note: z.string().nullable(),
+    place: z.object({ x: z.number(), y: z.number() }),
+  });
+  return [["Zod", () => {
+    for (let i = 0; i < checks; i++) if (!type.safeParse(value).success) throw new Error("refused");
+  }]];
+}
+
 const checks = 100_000;
 await compare("Validation and conversion of an object with 10 fields (limit 5 µs)", "µs", checks, [
   ["by hand", () => {
     for (let i = 0; i < checks; i++) if (byHand(value) === null) throw new Error("refused");
   }],
+  ...await zod(),
   ["compiled from the schema", () => {
     for (let i = 0; i < checks; i++) {
       const faults: Fault[] = [];

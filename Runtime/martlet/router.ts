@@ -1,6 +1,7 @@
 /** The answer of the tree for a method and a path. */
 export type Lookup<Value> =
-  | { kind: "found"; value: Value; params: Record<string, string> }
+  /** `values` are those of the pattern's names, in their order and still percent-encoded. */
+  | { kind: "found"; value: Value; values: readonly string[] }
   | { kind: "method"; allowed: string[] }
   | { kind: "none" };
 
@@ -105,7 +106,7 @@ export class RouteTree<Value> {
     (leaf.others ??= []).push({ method, value });
   }
 
-  /** Finds the route. `path` starts with `/` and is still percent-encoded. Throws URIError on a bad encoding. */
+  /** Finds the route. `path` starts with `/` and is still percent-encoded; a bad encoding of it may throw URIError. */
   find(method: string, path: string): Lookup<Value> {
     const values: string[] = [];
     const root = this.#compiled ??= this.#compile(this.#root);
@@ -124,10 +125,7 @@ export class RouteTree<Value> {
       }
       value = other.value;
     }
-    const { names } = leaf;
-    const params: Record<string, string> = {};
-    for (let i = 0; i < names.length; i++) params[names[i]!] = decode(values[i]!);
-    return { kind: "found", value, params };
+    return { kind: "found", value, values };
   }
 
   /** Whether a route has the method. */
@@ -230,6 +228,7 @@ function emptyNode<Value>(): Node<Value> {
   return { fixed: new Map(), parameter: null, leaf: null, rest: null };
 }
 
-function decode(text: string): string {
+/** A segment as the client meant it. Throws URIError on a bad encoding. */
+export function decode(text: string): string {
   return text.includes("%") ? decodeURIComponent(text) : text;
 }

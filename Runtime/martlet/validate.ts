@@ -1,3 +1,4 @@
+import { type Check, generate, miss, type Parts } from "./generate.ts";
 import type { Schema } from "./schema.ts";
 
 /** One value that is not as its type says. */
@@ -15,12 +16,17 @@ export type Validator = (value: unknown, path: string, faults: Fault[]) => unkno
 const mostFaults = 100;
 /** The deepest nesting of a value; deeper ones would exhaust the stack in recursive types. */
 const deepest = 200;
+/** After how many values a schema is worth code of its own: to make it takes as long as some hundred checks. */
+const warmAfter = 20;
 
 const unsafeKey = "__proto__";
 
 /**
  * Compiles schemas into functions, each once. `isText` compiles for values that come as text (path,
  * query, form): "5" is a number there, "true" a boolean.
+ *
+ * There are two kinds of functions. Closures are there at once and name what is wrong. A schema that is used often gets
+ * generated code, which only tells good values from others; the others go to the closures.
  */
 export class ValidatorCompiler {
   readonly #definitions: Record<string, Schema>;
@@ -32,6 +38,25 @@ export class ValidatorCompiler {
   }
 
   compile(schema: Schema, isText = false): Validator {
+    const check = this.#closure(schema, isText);
+    return isText ? check : this.#warming(schema, check);
+  }
+
+  #warming(schema: Schema, check: Validator): Validator {
+    let generated: Check | null = null;
+    let seen = 0;
+    return (value, path, faults) => {
+      if (generated !== null) {
+        const made = generated(value);
+        if (made !== miss) return made;
+      } else if (seen <= warmAfter && seen++ === warmAfter) {
+        generated = generate(schema, this.#definitions, parts);
+      }
+      return check(value, path, faults);
+    };
+  }
+
+  #closure(schema: Schema, isText = false): Validator {
     if (schema.$ref !== undefined) return this.#reference(schema.$ref, isText);
     if (schema["x-martlet-unchecked"] !== undefined) return (value) => value;
     if (schema.const !== undefined || schema.enum !== undefined) {
@@ -40,7 +65,7 @@ export class ValidatorCompiler {
     if (schema.oneOf !== undefined) return this.#union(schema.oneOf, schema, isText);
     if (schema.anyOf !== undefined) return this.#union(schema.anyOf, schema, isText);
     if (schema.allOf !== undefined) {
-      const parts = schema.allOf.map((part) => this.compile(part, isText));
+      const parts = schema.allOf.map((part) => this.#closure(part, isText));
       return (value, path, faults) => parts.reduce((current, part) => part(current, path, faults), value);
     }
     if (schema["x-martlet-type"] === "Date") return checkDate;
@@ -94,15 +119,15 @@ export class ValidatorCompiler {
       }
     };
     this.#named.set(key, entry);
-    compiled = this.compile(definition, isText);
+    compiled = this.#closure(definition, isText);
     return entry;
   }
 
   #array(schema: Schema, isText: boolean): Validator {
     const least = schema.minItems ?? 0;
     const most = schema.maxItems ?? Infinity;
-    const first = (schema.prefixItems ?? []).map((item) => this.compile(item, isText));
-    const rest = schema.items === false ? null : this.compile(schema.items ?? {}, isText);
+    const first = (schema.prefixItems ?? []).map((item) => this.#closure(item, isText));
+    const rest = schema.items === false ? null : this.#closure(schema.items ?? {}, isText);
     return (value, path, faults) => {
       if (!Array.isArray(value)) {
         const parsed = isText ? parseText(value) : undefined;
@@ -137,12 +162,12 @@ export class ValidatorCompiler {
       isInherited: name in Object.prototype,
       expected: expectation(this.resolve(property)),
       standard: property.default,
-      check: this.compile(property, isText),
+      check: this.#closure(property, isText),
     }));
     const names = new Set(fields.map(({ name }) => name));
     const others = schema.additionalProperties === undefined
       ? null
-      : this.compile(schema.additionalProperties, isText);
+      : this.#closure(schema.additionalProperties, isText);
     return (value, path, faults) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) {
         const parsed = isText ? parseText(value) : undefined;
@@ -190,7 +215,7 @@ export class ValidatorCompiler {
       const byTag = new Map<unknown, Validator>();
       for (const option of options) {
         const tag = this.resolve(option).properties?.[property];
-        const check = this.compile(option, isText);
+        const check = this.#closure(option, isText);
         for (const value of tag?.enum ?? [tag?.const]) byTag.set(value, check);
       }
       const tags = [...byTag.keys()].map((tag) => JSON.stringify(tag)).join(" or ");
@@ -204,7 +229,7 @@ export class ValidatorCompiler {
         return check(value, path, faults);
       };
     }
-    const checks = options.map((option) => this.compile(option, isText));
+    const checks = options.map((option) => this.#closure(option, isText));
     return (value, path, faults) => {
       let closest: Fault[] | null = null;
       for (const check of checks) {
@@ -284,6 +309,12 @@ const formats: Record<string, RegExp> = {
   ipv4: /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}$/,
 };
 
+function lengthOf(text: string): number {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
 function compileString(schema: Schema): Validator {
   const { minLength = 0, maxLength = Infinity } = schema;
   const pattern = schema.pattern === undefined ? null : new RegExp(schema.pattern, "u");
@@ -295,10 +326,9 @@ function compileString(schema: Schema): Validator {
   }
   return (value, path, faults) => {
     if (typeof value !== "string") return fault(faults, path, "a string", value);
-    // Lengths are in characters, not in UTF-16 units (JSON Schema, 6.3).
-    const length = value.length < minLength || value.length <= maxLength && minLength === 0
-      ? value.length
-      : [...value].length;
+    // Lengths are in characters, not in UTF-16 units (JSON Schema, 6.3): one or two units each.
+    const isClear = value.length < minLength || (value.length >= 2 * minLength && value.length <= maxLength);
+    const length = isClear ? value.length : lengthOf(value);
     if (length < minLength) return fault(faults, path, `a string of at least ${minLength} characters`, value);
     if (length > maxLength) return fault(faults, path, `a string of at most ${maxLength} characters`, value);
     if (pattern !== null && !pattern.test(value)) {
@@ -348,22 +378,35 @@ const checkBooleanText: Validator = (value, path, faults) => {
   return fault(faults, path, "true or false", value);
 };
 
-const checkDate: Validator = (value, path, faults) => {
-  if (typeof value === "string" && (formats["date-time"]!.test(value) || formats.date!.test(value))) {
-    const date = new Date(value);
-    // February 30 would roll over into March.
-    if (!Number.isNaN(date.getTime()) && (value.length > 10 || date.toISOString().startsWith(value))) {
-      return date;
-    }
-  }
-  return fault(faults, path, "a date and time such as 2026-01-31T12:00:00Z", value);
-};
+function daysIn(year: number, month: number): number {
+  if (month === 2) return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0) ? 29 : 28;
+  return month === 4 || month === 6 || month === 9 || month === 11 ? 30 : 31;
+}
 
-const checkBigInt: Validator = (value, path, faults) => {
+function toDate(value: unknown): Date | undefined {
+  if (typeof value !== "string") return undefined;
+  if (!formats["date-time"]!.test(value) && !formats.date!.test(value)) return undefined;
+  const date = new Date(value);
+  if (Number.isNaN(date.getTime())) return undefined;
+  // February 30 would roll over into March.
+  const day = Number(value.slice(8, 10));
+  if (day > 28 && day > daysIn(Number(value.slice(0, 4)), Number(value.slice(5, 7)))) return undefined;
+  return date;
+}
+
+const checkDate: Validator = (value, path, faults) =>
+  toDate(value) ?? fault(faults, path, "a date and time such as 2026-01-31T12:00:00Z", value);
+
+function toBigInt(value: unknown): bigint | undefined {
   if (typeof value === "string" && /^-?\d{1,1000}$/.test(value)) return BigInt(value);
   if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
-  return fault(faults, path, "a whole number, as text", value);
-};
+  return undefined;
+}
+
+const checkBigInt: Validator = (value, path, faults) =>
+  toBigInt(value) ?? fault(faults, path, "a whole number, as text", value);
+
+const parts: Parts = { formats, lengthOf, toDate, toBigInt, deepest };
 
 /** What a schema wants, in few words. */
 export function expectation(schema: Schema): string {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { HttpError, type RouteTable, serve } from "martlet";
 import { checkCron } from "../martlet/cron.ts";
 import { formatEvent } from "../martlet/respond.ts";
-import { RouteTree } from "../martlet/router.ts";
+import { QueryReader } from "../martlet/query.ts";
+import { decode, RouteTree } from "../martlet/router.ts";
 import { parameterNames } from "../martlet/signature.ts";
 
 const ask = (table: RouteTable, target: string, init?: RequestInit) =>
@@ -44,10 +45,43 @@ Deno.test("a path is found alike as it is and percent-encoded, in random tables"
       const path = `/${Array.from({ length: 1 + random(5) }, () => words[random(5)]).join("/")}`;
       const encoded = path.replace(/[ab]/, (letter) => `%${letter.charCodeAt(0).toString(16)}`);
       assert.deepEqual(
-        tree.find("GET", path),
-        tree.find("GET", encoded),
+        matched(tree, path),
+        matched(tree, encoded),
         `${path}, seed ${seed}, round ${round}`,
       );
+    }
+  }
+});
+
+/** What a path is matched with, its values decoded; `null` where there is no route. */
+function matched(tree: RouteTree<string>, path: string): { value: string; values: string[] } | null {
+  const found = tree.find("GET", path);
+  return found.kind === "found" ? { value: found.value, values: found.values.map(decode) } : null;
+}
+
+Deno.test("a query is read as URLSearchParams reads it", () => {
+  const queries = [
+    "",
+    "a",
+    "a=",
+    "a=1",
+    "b=2&a=1",
+    "aa=1&a=2",
+    "a=1&a=2",
+    "a&a=1",
+    "&&a=3",
+    "a=1=2",
+    "a=%20b",
+    "a=1+2",
+    "=1&a=4",
+    "b&a",
+    "A=1",
+  ];
+  for (const query of queries) {
+    const expected = new URLSearchParams(query);
+    for (const name of ["a", "aa", "b"]) {
+      assert.equal(new QueryReader(query).get(name), expected.get(name) ?? undefined, `${name} of ${query}`);
+      assert.deepEqual(new QueryReader(query).getAll(name), expected.getAll(name), `${name} of ${query}`);
     }
   }
 });
@@ -74,7 +108,10 @@ Deno.test("fixed segments come before parameters, these before the rest, and dea
     ["/%61/7", "/a/:id", { id: "7" }],
   ];
   for (const [path, value, params] of cases) {
-    assert.deepEqual(tree.find("GET", path), { kind: "found", value, params }, path);
+    const found = matched(tree, path);
+    assert.equal(found?.value, value, path);
+    const names = [...value.matchAll(/[:*](\w+)/g)].map(([, name]) => name!);
+    assert.deepEqual(Object.fromEntries(names.map((name, i) => [name, found!.values[i]])), params, path);
   }
 });
 
