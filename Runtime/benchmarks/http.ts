@@ -2,7 +2,7 @@
  * What a request costs a server, as processor time of its process: the framework beside the same by hand in bare
  * Deno.serve, and beside other frameworks where their sources are at hand:
  *
- *     deno run --allow-all benchmarks/http.ts [--rounds N] [SIDE ...]
+ *     taskset -c 1 deno run --allow-all benchmarks/http.ts [--rounds N] [SIDE ...]
  *
  * Each side is a process of its own and is asked in turn, so that a busy machine troubles all alike. The first side is
  * the baseline; the median of the ratios of each round counts.

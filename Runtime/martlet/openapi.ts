@@ -121,11 +121,9 @@ function responses(route: RouteDescription, hasInput: boolean): Record<string, u
   } else if (returns.isStream) {
     made["200"] = {
       description: "Server-sent events.",
+      // A schema here would be read as that of an event with all its fields, of which OpenAPI 3.1 knows nothing.
       content: {
-        "text/event-stream": {
-          schema: { type: "string" },
-          ...(returns.schema === null ? {} : { "x-martlet-event": returns.schema }),
-        },
+        "text/event-stream": returns.schema === null ? {} : { "x-martlet-event": returns.schema },
       },
     };
   } else if (returns.schema === null) {
@@ -137,6 +135,8 @@ function responses(route: RouteDescription, hasInput: boolean): Record<string, u
     made["200"] = { description: "The answer.", content: { [type]: { schema: returns.schema } } };
   }
   if (returns?.isNullable) made["404"] = { ...problems("There is no such thing."), "x-martlet-null": true };
+  // What a handler refuses by `HttpError`, whose statuses no type says.
+  made.default ??= problems("The app refuses.");
   if (hasInput) {
     made["400"] = problems("The input is not as its types say.");
     if (route.parameters.some(({ source }) => source === "body" || source === "whole-body")) {

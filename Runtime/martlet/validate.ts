@@ -398,9 +398,7 @@ const checkDate: Validator = (value, path, faults) =>
   toDate(value) ?? fault(faults, path, "a date and time such as 2026-01-31T12:00:00Z", value);
 
 function toBigInt(value: unknown): bigint | undefined {
-  if (typeof value === "string" && /^-?\d{1,1000}$/.test(value)) return BigInt(value);
-  if (typeof value === "number" && Number.isSafeInteger(value)) return BigInt(value);
-  return undefined;
+  return typeof value === "string" && /^-?\d{1,1000}$/.test(value) ? BigInt(value) : undefined;
 }
 
 const checkBigInt: Validator = (value, path, faults) =>

@@ -33,6 +33,24 @@ for (const name of ["api", "chat", "plain"]) {
 }
 
 const guide = await Deno.readTextFile(join(runtimeFolder, "../docs/framework.md"));
+
+Deno.test("every block of the guide is tried here, also the script for a browser", () => {
+  const languages = [...guide.matchAll(/^```(\w*)$/gm)].map((match) => match[1]!).filter((name) =>
+    name !== ""
+  );
+  assert.deepEqual(new Set(languages), new Set(["ts", "json", "js"]));
+  const scripts = [...guide.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!);
+  assert.equal(scripts.length, languages.filter((name) => name === "js").length);
+  for (const script of scripts) {
+    const pages: number[] = [];
+    const socket: { onclose?: (event: { code: number }) => void } = {};
+    new Function("socket", "location", script)(socket, { reload: () => pages.push(1) });
+    socket.onclose!({ code: 1012 });
+    socket.onclose!({ code: 1001 });
+    assert.deepEqual(pages, [1]);
+  }
+});
+
 const blocks = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]!);
 
 for (const [i, block] of blocks.entries()) {

@@ -14,7 +14,10 @@ const all = db.prepare("SELECT id, text FROM notes ORDER BY id DESC LIMIT ?");
 const one = db.prepare("SELECT id, text FROM notes WHERE id = ?");
 const insert = db.prepare("INSERT INTO notes (text) VALUES (?) RETURNING id, text");
 
-/** Notes, newest first. */
+/**
+ * Notes, newest first.
+ * @param limit how many at most @integer @minimum 1 @maximum 200
+ */
 export function listNotes(limit = 50): Note[] {
   return all.all(limit) as unknown as Note[];
 }
