@@ -5,7 +5,8 @@
  *
  * Workers boot before they know their app, so they cannot read its deno.json. Each specifier that its
  * import map changes is replaced, at the place that Deno's own parser names, by what it stands for;
- * no line moves. Bare names in node_modules and `martlet` stay as they are. Exit status 0 when done,
+ * no line moves. Modules from elsewhere (`jsr:`, `https:`) are copied into the app's folder, because workers
+ * fetch nothing. Bare names in node_modules and `martlet` stay as they are. Exit status 0 when done,
  * 1 when an import cannot be resolved (the reason on standard error), 2 on wrong usage.
  */
 
@@ -29,7 +30,39 @@ interface Dependency {
 }
 
 interface Graph {
-  modules: { kind: string; specifier: string; local?: string; error?: string; dependencies?: Dependency[] }[];
+  modules: {
+    kind: string;
+    specifier: string;
+    local?: string;
+    mediaType?: string;
+    error?: string;
+    dependencies?: Dependency[];
+  }[];
+  /** Where `jsr:` names and moved addresses lead. */
+  redirects?: Record<string, string>;
+}
+
+/** The folder of modules from elsewhere, in the app's own. */
+const remoteFolder = ".martlet-remote";
+
+/** The places in the app's folder of modules from elsewhere, by their addresses. Each has the ending of its kind. */
+export function placesOf(graph: Graph, root: string): Map<string, string> {
+  const places = new Map<string, string>();
+  const endings: Record<string, string> = { JavaScript: ".js", TypeScript: ".ts", Mjs: ".mjs", Mts: ".mts" };
+  for (const { specifier, local, mediaType = "" } of graph.modules) {
+    if (!/^https?:/.test(specifier) || local === undefined) continue;
+    const { host, pathname, search } = new URL(specifier);
+    const safe = (text: string) => text.replace(/[^\w./@-]/g, "_");
+    let path = safe(`${host}${pathname}${search}`);
+    const ending = endings[mediaType] ?? (mediaType === "" ? "" : `.${mediaType.toLowerCase()}`);
+    if (!path.endsWith(ending)) path += ending;
+    // Two addresses may look the same in a path.
+    const taken = new Set(places.values());
+    let place = `${root}${remoteFolder}/${path}`;
+    for (let i = 2; taken.has(place); i++) place = `${root}${remoteFolder}/${i}/${path}`;
+    places.set(specifier, place);
+  }
+  return places;
 }
 
 /** What a specifier in `file` is to be replaced by, or `null` if it may stay. */
@@ -50,6 +83,13 @@ export function frozen(specifier: string, resolved: string, file: string, root: 
   return null;
 }
 
+/** The same in a module from elsewhere, whose paths lead to others from there. */
+function frozenThere(specifier: string, resolved: string, file: string, root: string): string | null {
+  if (!resolved.startsWith("file:")) return frozen(specifier, resolved, file, root);
+  const text = relative(file, resolved);
+  return text === specifier ? null : text;
+}
+
 /** The path from one file to another, as a specifier. */
 export function relative(from: string, to: string): string {
   const start = new URL(from).pathname.split("/").slice(0, -1);
@@ -62,9 +102,20 @@ export function relative(from: string, to: string): string {
 }
 
 /** The edits of each file of the app. Throws for an import that cannot be resolved. */
-export function plan(graph: Graph, root: string): Map<string, Edit[]> {
+export function plan(
+  graph: Graph,
+  root: string,
+  places: Map<string, string> = placesOf(graph, root),
+): Map<string, Edit[]> {
   const edits = new Map<string, Edit[]>();
-  for (const { kind, specifier: file, error, dependencies = [] } of graph.modules) {
+  const redirected = (specifier: string) => {
+    for (let i = 0; i < 10; i++) specifier = graph.redirects?.[specifier] ?? specifier;
+    return places.get(specifier) ?? specifier;
+  };
+  for (const { kind, specifier, error, dependencies = [] } of graph.modules) {
+    const place = places.get(specifier);
+    if (error !== undefined && /^(https?|jsr):/.test(specifier)) throw new Error(error);
+    const file = place ?? specifier;
     // The framework beside an app is for editors; it stays at home.
     if (!file.startsWith(root) || file.startsWith(`${root}.martlet/`)) continue;
     if (file.includes("/node_modules/") || kind === "npm") continue;
@@ -74,7 +125,9 @@ export function plan(graph: Graph, root: string): Map<string, Edit[]> {
       if (code?.error !== undefined) throw new Error(code.error);
       const target = code ?? type;
       if (target?.specifier === undefined) continue;
-      const text = frozen(specifier, target.specifier, file, root);
+      const text = place === undefined
+        ? frozen(specifier, redirected(target.specifier), file, root)
+        : frozenThere(specifier, redirected(target.specifier), file, root);
       if (text === null) continue;
       const { start, end } = target.span;
       if (start.line !== end.line) continue;
@@ -103,19 +156,39 @@ export async function freeze(root: string, main: string): Promise<number> {
   const folder = await Deno.realPath(root);
   if (await mapsNothing(folder)) return 0;
   const url = new URL(`file://${folder}/`).href;
+  // The versions and the contents that the lock file names, where there is one.
+  const lock = await exists(`${folder}/deno.lock`) ? ["--lock=deno.lock", "--frozen"] : ["--no-lock"];
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json", "--no-lock", "--node-modules-dir=manual", main],
+    args: ["info", "--json", ...lock, "--node-modules-dir=manual", main],
     cwd: folder,
     env: { NO_COLOR: "1" },
     stdin: "null",
   }).output();
   if (code !== 0) throw new Error(new TextDecoder().decode(stderr).split("\n\nStack")[0]!.trim());
-  const edits = plan(JSON.parse(new TextDecoder().decode(stdout)), url);
+  const graph = JSON.parse(new TextDecoder().decode(stdout)) as Graph;
+  const places = placesOf(graph, url);
+  const edits = plan(graph, url, places);
+  for (const { specifier, local } of graph.modules) {
+    const place = places.get(specifier);
+    if (place === undefined) continue;
+    const path = decodeURIComponent(new URL(place).pathname);
+    await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+    await Deno.writeFile(path, await Deno.readFile(local!));
+  }
   for (const [file, list] of edits) {
     const path = decodeURIComponent(new URL(file).pathname);
     await Deno.writeTextFile(path, apply(await Deno.readTextFile(path), list));
   }
   return edits.size;
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether the app's deno.json, if it is plain JSON, says nothing but where editors find the framework. */

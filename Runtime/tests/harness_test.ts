@@ -407,24 +407,31 @@ Deno.test("what user code writes to bare file descriptors is not believed", asyn
   } catch {}
   console.log("written");
   export default { fetch: () => new Response("ok") };`;
-  await withWorker({ "main.ts": main }, async (worker) => {
-    await worker.send({
-      type: "start",
-      app: "a",
-      version: "b",
-      main: `${worker.app}/main.ts`,
-      data: worker.data,
+  // An app that writes to whatever is open may stall its own runtime before it has come to the control connection.
+  let gotThrough = false;
+  for (let round = 0; round < 5 && !gotThrough; round++) {
+    await withWorker({ "main.ts": main }, async (worker) => {
+      await worker.send({
+        type: "start",
+        app: "a",
+        version: "b",
+        main: `${worker.app}/main.ts`,
+        data: worker.data,
+      });
+      const isWritten = () => worker.logs.some((line) => line.text === "written");
+      for (let waited = 0; waited < 20_000 && !isWritten(); waited += 50) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      if (isWritten()) {
+        // The forged lines arrive before the worker's own next message or its end.
+        await worker.send({ type: "stop" }).catch(() => {});
+        await worker.end();
+      }
+      gotThrough = worker.forged.some((line) => line.includes("forged"));
+      assert.equal(worker.messages.some((m) => m.cron?.includes("forged")), false);
     });
-    await worker.until("the end of the attempt", () => worker.logs.some((l) => l.text === "written"));
-    // The forged lines arrive before the worker's own next message or its end.
-    await worker.send({ type: "stop" }).catch(() => {});
-    await worker.end();
-    assert.ok(
-      worker.forged.some((line) => line.includes("forged")),
-      "the attempt got through, so the key was needed",
-    );
-    assert.equal(worker.messages.some((m) => m.cron?.includes("forged")), false);
-  });
+  }
+  assert.ok(gotThrough, "no attempt got through, so nothing was shown");
 });
 
 Deno.test("an app reads only its own files", async () => {
