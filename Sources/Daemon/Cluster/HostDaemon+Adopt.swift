@@ -102,6 +102,13 @@ extension HostDaemon {
         let started = uptime()
         let entry = entries[app] ?? Self.makeEntry(record, limits: configuration.limits)
         entries[app] = entry
+        do { try await learnCron(of: app) } catch {
+            // The app is worth more than its jobs; those of its routes are learned when it starts.
+            logger.error(
+                "the jobs of an app are not known",
+                metadata: ["app": "\(app)", "error": "\(error)"]
+            )
+        }
         do {
             try await takeIntoService(entry, version, isAwake: order.isAwake)
         } catch {

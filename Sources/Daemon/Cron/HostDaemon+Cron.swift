@@ -6,8 +6,9 @@ import Synchronization
 
 /// Runs what apps want run at set times.
 ///
-/// One clock decides for all apps, once a minute; ``runCron(_:_:slot:)`` is what a firing does. Another clock, such as a
-/// schedule of the workflow engine, can call it as well: a slot of a job is given once.
+/// One clock on each host decides for the apps that it has, once a minute; ``runCron(_:_:slot:)`` is what a firing does.
+/// With a store, a slot is given by a conditional write there (``CronRecord``): once, whichever hosts believe that the app is
+/// theirs, and whether or not the control plane is there.
 extension HostDaemon {
     func cronLoop() async {
         while !Task.isCancelled, !isStopping {
@@ -51,7 +52,13 @@ extension HostDaemon {
         if let last = entries[app]?.cron[index].lastSlot, last >= slot { return nil }
         let startedAt = Date()
         do {
-            guard try await store.claim(slot, of: job, app, startedAt: startedAt) else { return nil }
+            let isFree = try await databases?.claim(slot, of: job, app) ?? true
+            // It is noted here all the same: there is nothing to do about it.
+            guard try await store.claim(slot, of: job, app, startedAt: isFree ? startedAt : nil), isFree
+            else {
+                remember(app, job) { $0.lastSlot = max($0.lastSlot, slot) }
+                return nil
+            }
         } catch {
             logger.error(
                 "a slot could not be recorded; its job does not run",
@@ -115,6 +122,39 @@ extension HostDaemon {
             let known = before.first { $0.job.description == planned.job.description }
             return StateStore.Cron(job: planned.job, lastSlot: planned.lastSlot, lastRun: known?.lastRun)
         }
+        await shareCron(of: version.app)
+    }
+
+    /// Writes the jobs of an app down for other hosts.
+    ///
+    /// What fails here is made up for when a slot is given.
+    private func shareCron(of app: ApplicationID) async {
+        guard let databases, let entry = entries[app] else { return }
+        do {
+            try await databases.keepCron(
+                entry.cron.map { CronPlan.Entry(job: $0.job, lastSlot: $0.lastSlot) },
+                of: app
+            )
+        } catch {
+            logger.error(
+                "the jobs of an app are not written down for other hosts",
+                metadata: ["app": "\(app)", "error": "\(error)"]
+            )
+        }
+    }
+
+    /// Learns the jobs of an app, and which slots were given, from the host that had it before.
+    func learnCron(of app: ApplicationID) async throws {
+        guard let databases, let entry = entries[app] else { return }
+        guard let record = try await databases.cronRecord(of: app) else { return }
+        entry.cron = record.entries.map { known in
+            let own = entry.cron.first { $0.job.description == known.job.description }
+            return StateStore.Cron(
+                job: known.job,
+                lastSlot: max(known.lastSlot, own?.lastSlot ?? known.lastSlot),
+                lastRun: own?.lastRun
+            )
+        }
     }
 
     func cronStatus(_ entry: Entry) -> [CronStatus] {
@@ -143,6 +183,7 @@ extension HostDaemon {
 
     private func note(_ firing: CronPlan.Firing, _ app: ApplicationID) async {
         do {
+            _ = try await databases?.claim(firing.slot, of: firing.job, app)
             _ = try await store.claim(firing.slot, of: firing.job, app, startedAt: nil)
             remember(app, firing.job) { $0.lastSlot = max($0.lastSlot, firing.slot) }
             logger.info(

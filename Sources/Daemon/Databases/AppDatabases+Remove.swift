@@ -27,6 +27,7 @@ extension AppDatabases {
             try await record.write(app.rawValue, to: store)
             try await Ownership(app: app.rawValue, store: store).release(claim)
             try await forgetRecord(of: app)
+            try await forgetCron(of: app)
         } catch {
             throw Self.shown(error, "delete the databases of \(app)")
         }
