@@ -157,7 +157,7 @@ export async function freeze(root: string, main: string): Promise<number> {
   if (await mapsNothing(folder)) return 0;
   const url = new URL(`file://${folder}/`).href;
   // The versions and the contents that the lock file names, where there is one.
-  const lock = await exists(`${folder}/deno.lock`) ? ["--lock=deno.lock", "--frozen"] : ["--no-lock"];
+  const lock = await exists(`${folder}/deno.lock`) ? ["--lock=deno.lock"] : ["--no-lock"];
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["info", "--json", ...lock, "--node-modules-dir=manual", main],
     cwd: folder,

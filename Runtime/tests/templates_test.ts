@@ -38,7 +38,7 @@ Deno.test("every block of the guide is tried here, also the script for a browser
   const languages = [...guide.matchAll(/^```(\w*)$/gm)].map((match) => match[1]!).filter((name) =>
     name !== ""
   );
-  assert.deepEqual(new Set(languages), new Set(["ts", "json", "js"]));
+  assert.deepEqual(new Set(languages), new Set(["ts", "json", "js", "ini"]));
   const scripts = [...guide.matchAll(/```js\n([\s\S]*?)```/g)].map((match) => match[1]!);
   assert.equal(scripts.length, languages.filter((name) => name === "js").length);
   for (const script of scripts) {

@@ -132,10 +132,7 @@ extension HostDaemon {
     private func startEnvironment(of version: StateStore.Version) async throws -> [String: String] {
         var environment = version.settings.env
         for variable in try await store.environment(of: version.app) {
-            environment[variable.name] =
-                variable.isSecret
-                ? try secrets.open(variable.value, app: version.app.rawValue, name: variable.name)
-                : String(decoding: variable.value, as: UTF8.self)
+            environment[variable.name] = try clear(variable, of: version.app)
         }
         if membership != nil {
             // So that an app, or a test of the cluster, can tell where it runs, and as which of its placements.

@@ -21,6 +21,8 @@ extension HostDaemon {
             try await databases.fetchArtifact(id)
             let archive = URL(fileURLWithPath: folder.artifact(id.rawValue))
             var version = try await unpack(archive, name: app)
+            // Its registries may want to know who asks.
+            try await setEnvironment(of: app, specification.environment)
             let unpacked = uptime()
             version = try await resolve(version) { _ in }
             let resolved = uptime()

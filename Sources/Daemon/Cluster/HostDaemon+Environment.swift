@@ -28,7 +28,8 @@ extension HostDaemon {
         try await store.replaceEnvironment(stored, of: app)
     }
 
-    private func clear(_ variable: StateStore.Variable, of app: ApplicationID) throws -> String {
+    /// The value of a variable as the app sees it.
+    func clear(_ variable: StateStore.Variable, of app: ApplicationID) throws -> String {
         variable.isSecret
             ? try secrets.open(variable.value, app: app.rawValue, name: variable.name)
             : String(decoding: variable.value, as: UTF8.self)

@@ -22,13 +22,15 @@ extension HostDaemon {
             return version
         }
         try TypeSchema.clear(unfinished)
+        let secrets = try await registryVariables(of: version.app, in: unfinished)
         let needs = Dependencies(folder: unfinished)
         if needs.installs {
             await onProgress("installing packages")
             try await run(
                 ["install", "--node-modules-dir=auto", "--quiet"] + (needs.hasLock ? ["--frozen"] : []),
                 in: unfinished,
-                app: version.app
+                app: version.app,
+                secrets
             )
         }
         let runtime = configuration.runtimeFolder.path(percentEncoded: false)
@@ -38,7 +40,8 @@ extension HostDaemon {
                     + ["--allow-run=" + isolator.toolProgram, "/runtime/resolve.ts"]
                     + ["--root", "/app", "--main", "/app/" + version.main],
                 in: unfinished,
-                app: version.app
+                app: version.app,
+                secrets
             )
         }
         if TypeSchema.isWanted(main: version.main, in: unfinished) {
@@ -46,6 +49,18 @@ extension HostDaemon {
             version.warnings = try await annotate(version, in: unfinished)
         }
         return version
+    }
+
+    /// The app's variables that its `.npmrc` names.
+    private func registryVariables(of app: ApplicationID, in files: String) async throws -> [String: String] {
+        let settings = try RegistrySettings(folder: files)
+        guard !settings.variables.isEmpty else { return [:] }
+        var values: [String: String] = [:]
+        for variable in try await store.environment(of: app) where settings.variables.contains(variable.name)
+        {
+            values[variable.name] = try clear(variable, of: app)
+        }
+        return values
     }
 
     /// Writes down what the types of an app say, for the framework to check requests by.
@@ -70,9 +85,16 @@ extension HostDaemon {
     }
 
     /// Runs the runtime's program on an app's folder and nothing else.
-    private func run(_ arguments: [String], in files: String, app: ApplicationID) async throws {
+    ///
+    /// `secrets`: variables of the app for this run alone; they are in nothing that is kept or shown.
+    private func run(
+        _ arguments: [String],
+        in files: String,
+        app: ApplicationID,
+        _ secrets: [String: String]
+    ) async throws {
         let limit = configuration.timeouts.resolve
-        let tool = try await runTool(arguments, in: files, atMost: limit)
+        let tool = try await runTool(arguments, in: files, atMost: limit, secrets)
         guard let end = tool.end else {
             throw MartletError(
                 .timeout,
@@ -83,8 +105,14 @@ extension HostDaemon {
             throw MartletError(
                 .checkFailed,
                 "the packages of \(app) could not be resolved: `deno \(arguments[0])` \(end)"
-                    + (tool.words.isEmpty ? "" : ":\n" + tool.words)
+                    + (tool.words.isEmpty ? "" : ":\n" + hidden(secrets, in: tool.words))
             )
+        }
+    }
+
+    private func hidden(_ secrets: [String: String], in text: String) -> String {
+        secrets.filter { !$0.value.isEmpty }.reduce(text) {
+            $0.replacingOccurrences(of: $1.value, with: "${\($1.key)}")
         }
     }
 
@@ -92,7 +120,8 @@ extension HostDaemon {
     private func runTool(
         _ arguments: [String],
         in files: String,
-        atMost limit: Duration
+        atMost limit: Duration,
+        _ secrets: [String: String] = [:]
     ) async throws -> (end: ProcessEnd?, words: String) {
         let scratch = folder.stagingPath()
         try StateFolder.make(scratch, mode: 0o700)
@@ -110,7 +139,7 @@ extension HostDaemon {
             arguments,
             files: files,
             cache: scratch,
-            environment: configuration.packageEnvironment,
+            environment: configuration.packageEnvironment.merging(secrets) { own, _ in own },
             group: group,
             network: network,
             onLine: { output.take($1) }
