@@ -29,7 +29,7 @@ final class ClusterProcesses {
         let ports = freePorts(3)
         control = ports[0]
         temporal = "127.0.0.1:\(ports[1])"
-        store = "s3://\(s3.bucket)/cluster?endpoint=\(s3.endpoint)&region=us-east-1&forcePathStyle=true"
+        store = "s3://\(s3.bucket)/cluster?endpoint=\(s3.endpoint)&region=us-east-1&style=path"
         var environment = s3.environment
         for name in ["PATH", "HOME"] { environment[name] = ProcessInfo.processInfo.environment[name] }
         environment["MARTLET_API"] = "http://127.0.0.1:\(control)"
