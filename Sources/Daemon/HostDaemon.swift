@@ -37,6 +37,7 @@ public actor HostDaemon: Service {
     /// When control last asked for the loads, and what was counted when the last sample was taken.
     var lastReport = uptime()
     var areRoutesKept = true
+    var peerOrders: PeerOrders?
     var lastCounts: [ApplicationID: LoadCounts] = [:]
     /// Apps that were awake when the last sample was taken, and those whose data was not measured yet.
     var sampled: Set<ApplicationID> = []
