@@ -1,3 +1,4 @@
+import TestSupport
 @testable import Daemon
 import Dispatch
 import Foundation
