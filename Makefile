@@ -71,7 +71,7 @@ generate: ## Make Sources/TemporalAPI anew from Temporal's message descriptors.
 
 .PHONY: clean
 clean: ## Remove the build folder and the tools.
-	rm -rf $(SCRATCH) .tools bin
+	rm -rf $(SCRATCH) $(SCRATCH)-thread $(SCRATCH)-address .tools bin
 
 # The ingress: benchmarks and the slower checks. Debian: nginx haproxy wrk nghttp2-client strace valgrind.
 PROXY_BUILD = $(SWIFT_FLAGS) -c release --product martlet-proxy
@@ -94,8 +94,9 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 	$(PROXY_PROGRAM) python3 Benchmarks/proxy/smuggling.py
 	$(PROXY_PROGRAM) .tools/test/bin/python Benchmarks/proxy/peers.py
 	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM swift test $(TEST_FLAGS) --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
-	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread --filter ProxyTests
-	swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address --filter ProxyTests
+	# The sanitizers need builds of their own: of the ingress alone, TLS included.
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread
+	MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address
 
 # The sandbox: what a neighbour notices of apps that go beyond their limits.
 .PHONY: bench-sandbox

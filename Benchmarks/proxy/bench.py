@@ -80,7 +80,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=["small", "browser", "big", "echo"],
                         help="small browser big echo (default: all)")
-    parser.add_argument("--proxies", default=",".join(ALL))
+    parser.add_argument("--proxies", default=",".join(ALL),
+                        help="also relay-epoll, relay-splice and relay-uring: what the kernel alone costs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--connections", default="1,16,64")

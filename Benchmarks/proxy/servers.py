@@ -124,6 +124,8 @@ static_resources:
 """
 
 ALL = ["martlet", "nginx", "haproxy", "caddy", "envoy"]
+# relay.c: bytes passed by one kind of system call or another, and nothing else done.
+RELAYS = ["relay-epoll", "relay-splice", "relay-uring"]
 
 
 def free_port():
@@ -152,12 +154,14 @@ class Server:
         self.name, self.folder = name, folder
         self.port = free_port()
         values = dict(folder=folder, upstream=upstream, port=self.port)
-        path = binary or program(name)
-        if path is None:
+        path = binary or (f"{folder}/relay" if name in RELAYS else program(name))
+        if path is None or not os.path.exists(path):
             raise FileNotFoundError(name)
         if name == "martlet":
             command = [path, "--listen", f"127.0.0.1:{self.port}", "--upstream", f"unix:{upstream}",
                        "--access-log", f"{folder}/martlet.log", *extra]
+        elif name in RELAYS:
+            command = [path, name.removeprefix("relay-"), str(self.port), upstream]
         else:
             text, suffix = {"nginx": (NGINX, "conf"), "haproxy": (HAPROXY, "cfg"), "caddy": (CADDY, "Caddyfile"),
                             "envoy": (ENVOY, "yaml")}[name]
@@ -232,9 +236,13 @@ class Server:
 
 
 def build(folder):
-    """The upstream and the echo client, compiled into the folder."""
-    for name in ["upstream", "echoload"]:
-        subprocess.run(["cc", "-O2", "-o", f"{folder}/{name}", str(HERE / f"{name}.c")], check=True)
+    """The upstream, the echo client and, where liburing is there, the relay, compiled into the folder."""
+    def compile(name, *libraries):
+        subprocess.run(["cc", "-O2", "-o", f"{folder}/{name}", str(HERE / f"{name}.c"), *libraries], check=True)
+    compile("upstream")
+    compile("echoload")
+    if os.path.exists("/usr/include/liburing.h"):
+        compile("relay", "-luring")
 
 
 class Upstream:

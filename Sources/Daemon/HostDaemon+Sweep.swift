@@ -11,6 +11,7 @@ extension HostDaemon {
             do { try await Task.sleep(for: configuration.sleep.interval) } catch { return }
             await sweep()
             tls?.reloadIfChanged()
+            membership?.security?.reloadIfChanged()
         }
     }
 

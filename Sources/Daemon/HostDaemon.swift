@@ -115,7 +115,7 @@ public actor HostDaemon: Service {
             )
         )
         membership = try configuration.cluster.map {
-            try ClusterMembership($0, host: configuration.host, limits: configuration.limits)
+            try ClusterMembership($0, host: configuration.host, logger: logger)
         }
         (jobs, jobSource) = AsyncStream.makeStream()
         (wakes, wakeSource) = AsyncStream.makeStream()
@@ -141,12 +141,13 @@ public actor HostDaemon: Service {
         var listeners = configuration.listeners.map {
             ProxyConfiguration.Listener(address: $0.address, port: $0.port)
         }
-        if let membership { listeners.append(membership.listener) }
+        if let listener = membership?.listener { listeners.append(listener) }
         let router = makeRouter()
         var proxyConfiguration = ProxyConfiguration(listeners: listeners)
         proxyConfiguration.timeouts.answer = .seconds(3600)
+        let proxy: ProxyServer
         do {
-            let proxy = try ProxyServer(
+            proxy = try ProxyServer(
                 proxyConfiguration,
                 router: router,
                 observer: TrafficObserver(table: table)
@@ -158,21 +159,29 @@ public actor HostDaemon: Service {
         }
         for (id, entry) in entries { table[id.rawValue] = entry.cell }
         if membership != nil { loadRoutes() }
-        if let settings = configuration.tls { try await startTLS(settings) }
-    }
-
-    private func startTLS(_ settings: HostConfiguration.TLS) async throws {
-        guard let proxy else { return }
         do {
-            let tls = try TLSIngress(settings, proxy: proxy, logger: logger)
-            try await tls.start(settings.listeners)
-            self.tls = tls
+            if let settings = configuration.tls { try await startTLS(settings, proxy) }
+            if let membership, let security = membership.security {
+                try await security.start(
+                    membership.configuration.listener,
+                    group: membership.group,
+                    proxy: proxy
+                )
+            }
         } catch {
+            await tls?.stop()
+            await membership?.security?.stop()
             proxy.stop()
             await proxy.stopped()
             self.proxy = nil
             throw error
         }
+    }
+
+    private func startTLS(_ settings: HostConfiguration.TLS, _ proxy: ProxyServer) async throws {
+        let tls = try TLSIngress(settings, proxy: proxy, logger: logger)
+        try await tls.start(settings.listeners)
+        self.tls = tls
     }
 
     /// The picture of the routes as it is now.
@@ -194,7 +203,11 @@ public actor HostDaemon: Service {
     public var tlsPort: UInt16? { tls?.port }
 
     /// The port that other hosts connect to, once it is known.
-    public var peerPort: UInt16? { membership == nil ? nil : proxy?.addresses.last?.port }
+    public var peerPort: UInt16? {
+        guard let membership else { return nil }
+        if let security = membership.security { return security.port }
+        return proxy?.addresses.last?.port
+    }
 
     /// What the start-up output says about isolation and limits.
     public nonisolated var summary: String {
@@ -293,11 +306,14 @@ public actor HostDaemon: Service {
         isStopping = true
         stopping.set(())
         let deadline = configuration.timeouts.drain
+        let security = membership?.security
         await withDiscardingTaskGroup { [proxy, tls] group in
             group.addTask { await proxy?.drain(deadline: deadline) }
             group.addTask { await tls?.drain(deadline: deadline) }
+            group.addTask { await security?.drain(deadline: deadline) }
         }
         await tls?.stop()
+        await security?.stop()
         let instances = entries.values.flatMap { $0.awake.map { Array($0.instances.values) } ?? [] }
         let grace = configuration.timeouts.stop
         await withDiscardingTaskGroup { group in

@@ -137,6 +137,15 @@ public final class ProxyServer: Sendable {
         for loop in loops { loop.mailbox.send(.closeIdle(upstream)) }
     }
 
+    /// Ends what waits for an upstream that will not answer any more, such as one on a machine that is lost: its
+    /// connections may stay open for as long as the machine is silent.
+    ///
+    /// The router is asked about each request as for any other failure (``UpstreamFailure/lost``, or `refused` where the
+    /// connection was not made yet); an answer that has begun is cut, and tunnels end.
+    public func giveUp(_ upstream: Upstream) {
+        for loop in loops { loop.mailbox.send(.giveUp(upstream)) }
+    }
+
     /// Ends the tunnels of an app.
     public func endTunnels(of app: App) {
         for loop in loops { loop.mailbox.send(.endTunnels(app)) }

@@ -9,6 +9,7 @@ enum Backend {
         _ proxy: ProxyServer,
         _ client: Client,
         on eventLoop: any EventLoop,
+        peers: PeerGroup? = nil,
         _ prepare: @escaping @Sendable (any Channel) throws -> Void
     ) -> EventLoopFuture<Void> {
         do {
@@ -24,7 +25,8 @@ enum Backend {
                         descriptor: pair.proxy,
                         client: client.address,
                         port: client.port,
-                        isSecure: true
+                        isSecure: true,
+                        peers: peers
                     )
                 }
         } catch {
@@ -42,9 +44,13 @@ final class PipeHandler: ChannelDuplexHandler {
     private var partner: PipeHandler?
     private var context: ChannelHandlerContext?
     private var waitsToRead = false
+    private let isPlain: Bool
 
-    static func pair() -> (PipeHandler, PipeHandler) {
-        let (a, b) = (PipeHandler(), PipeHandler())
+    private init(isPlain: Bool) { self.isPlain = isPlain }
+
+    /// One for the side with TLS and one for the side without.
+    static func pair() -> (secure: PipeHandler, plain: PipeHandler) {
+        let (a, b) = (PipeHandler(isPlain: false), PipeHandler(isPlain: true))
         a.partner = b
         b.partner = a
         return (a, b)
@@ -67,7 +73,7 @@ final class PipeHandler: ChannelDuplexHandler {
     func channelReadComplete(context: ChannelHandlerContext) { partner?.context?.flush() }
 
     func channelInactive(context: ChannelHandlerContext) {
-        partner?.context?.close(promise: nil)
+        partner?.partnerEnded()
         context.fireChannelInactive()
     }
 
@@ -93,6 +99,16 @@ final class PipeHandler: ChannelDuplexHandler {
         } else {
             waitsToRead = true
         }
+    }
+
+    /// Ends this side too, after what is still under way: TLS sees to that by itself.
+    private func partnerEnded() {
+        guard let context else { return }
+        guard isPlain else { return context.close(promise: nil) }
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        let channel = context.channel
+        sent.futureResult.whenComplete { _ in channel.close(promise: nil) }
+        context.writeAndFlush(NIOAny(ByteBuffer()), promise: sent)
     }
 
     private func partnerIsWritable() {

@@ -18,6 +18,12 @@ public struct CertificateFiles: Sendable {
     }
 }
 
+extension CertificateFiles {
+    func read() throws -> (chain: [NIOSSLCertificate], key: NIOSSLPrivateKey) {
+        (try NIOSSLCertificate.fromPEMFile(chainPath), try NIOSSLPrivateKey(file: keyPath, format: .pem))
+    }
+}
+
 /// Why certificates could not be used.
 public struct CertificateError: Error, CustomStringConvertible {
     public let description: String
@@ -35,15 +41,18 @@ final class CertificateStore: Sendable {
     }
 
     private let files: [CertificateFiles]
+    private let clientAuthority: String?
     private let contexts: Mutex<Contexts>
 
-    init(_ files: [CertificateFiles]) throws {
+    /// `clientAuthority`: clients must have a certificate that one in this PEM file has signed.
+    init(_ files: [CertificateFiles], clientAuthority: String? = nil) throws {
         self.files = files
-        contexts = Mutex(try Self.load(files))
+        self.clientAuthority = clientAuthority
+        contexts = Mutex(try Self.load(files, clientAuthority))
     }
 
     func reload() throws {
-        let loaded = try Self.load(files)
+        let loaded = try Self.load(files, clientAuthority)
         contexts.withLock { $0 = loaded }
     }
 
@@ -59,8 +68,8 @@ final class CertificateStore: Sendable {
         }
     }
 
-    private static func load(_ files: [CertificateFiles]) throws -> Contexts {
-        let loaded = try files.map { try context($0) }
+    private static func load(_ files: [CertificateFiles], _ clientAuthority: String?) throws -> Contexts {
+        let loaded = try files.map { try context($0, clientAuthority) }
         guard let first = loaded.first else {
             throw CertificateError(description: "a TLS front needs a certificate")
         }
@@ -79,19 +88,22 @@ final class CertificateStore: Sendable {
     }
 
     private static func context(
-        _ file: CertificateFiles
+        _ file: CertificateFiles,
+        _ clientAuthority: String?
     ) throws -> (context: NIOSSLContext, names: [String]) {
         do {
-            let chain = try NIOSSLCertificate.fromPEMFile(file.chainPath)
-            let key = try NIOSSLPrivateKey(file: file.keyPath, format: .pem)
+            let (chain, key) = try file.read()
             var configuration = TLSConfiguration.makeServerConfiguration(
                 certificateChain: chain.map { .certificate($0) },
                 privateKey: .privateKey(key)
             )
             configuration.minimumTLSVersion = .tlsv12
-            configuration.applicationProtocols = ["h2", "http/1.1"]
+            configuration.applicationProtocols = clientAuthority == nil ? ["h2", "http/1.1"] : ["http/1.1"]
+            if let clientAuthority { try PeerTLS.requirePeer(of: clientAuthority, in: &configuration) }
             let names = file.names.isEmpty ? chain.first.map(Self.names) ?? [] : file.names
             return (try NIOSSLContext(configuration: configuration), names)
+        } catch let error as CertificateError {
+            throw error
         } catch {
             throw CertificateError(
                 description:

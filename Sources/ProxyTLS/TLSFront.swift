@@ -27,10 +27,24 @@ public final class TLSFront: Sendable {
         public var handshakeTime = Duration.seconds(15)
         /// An HTTP/2 connection without a stream.
         public var idleTime = Duration.seconds(75)
+        /// Clients are proxies of a group, and must have a certificate of its authority; they speak HTTP/1.1 alone.
+        public var peers: Peers?
 
         public init(addresses: [ProxyAddress], certificates: [CertificateFiles]) {
             self.addresses = addresses
             self.certificates = certificates
+        }
+    }
+
+    /// Who may connect where only peers may.
+    public struct Peers: Sendable {
+        public var group: PeerGroup
+        /// The certificates of the authority that signs those of the peers, as a PEM file.
+        public var authorityPath: String
+
+        public init(group: PeerGroup, authorityPath: String) {
+            self.group = group
+            self.authorityPath = authorityPath
         }
     }
 
@@ -52,7 +66,10 @@ public final class TLSFront: Sendable {
     public init(_ configuration: Configuration, proxy: ProxyServer) throws {
         self.configuration = configuration
         self.proxy = proxy
-        store = try CertificateStore(configuration.certificates)
+        store = try CertificateStore(
+            configuration.certificates,
+            clientAuthority: configuration.peers?.authorityPath
+        )
         group = MultiThreadedEventLoopGroup(numberOfThreads: max(configuration.threads, 1))
     }
 
@@ -155,7 +172,9 @@ public final class TLSFront: Sendable {
         try pipeline.addHandler(
             ApplicationProtocolNegotiationHandler { [self] result, channel in
                 limit.cancel()
-                if case .negotiated("h2") = result { return addHTTP2(channel, client) }
+                if configuration.peers == nil, case .negotiated("h2") = result {
+                    return addHTTP2(channel, client)
+                }
                 return addPipe(channel, client)
             }
         )
@@ -163,7 +182,7 @@ public final class TLSFront: Sendable {
 
     /// HTTP/1.1: the bytes go to the proxy as they are.
     private func addPipe(_ channel: any Channel, _ client: Client) -> EventLoopFuture<Void> {
-        Backend.connect(proxy, client, on: channel.eventLoop) { backend in
+        Backend.connect(proxy, client, on: channel.eventLoop, peers: configuration.peers?.group) { backend in
             let (front, back) = PipeHandler.pair()
             try channel.pipeline.syncOperations.addHandler(front)
             try backend.pipeline.syncOperations.addHandler(back)

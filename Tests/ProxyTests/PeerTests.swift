@@ -268,6 +268,67 @@ struct PeerTests {
         }
     }
 
+    @Test func `what waits for an upstream that is given up ends at once`() async throws {
+        try await Self.withEntryAndOwner { entry, _ in
+            // It takes requests and says nothing, or not all: as a machine that froze does.
+            let silent = try TestUpstream(path: entry.socketPath) { socket, upstream in
+                while let head = socket.readHead() {
+                    upstream.note(head)
+                    if head.contains("/begun") {
+                        socket.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome")
+                    } else if head.contains("/live") {
+                        socket.send(
+                            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                        )
+                    }
+                }
+            }
+            defer { silent.stop() }
+            let other = try TestUpstream.answering(entry.socketPath + "2") { head, _ in
+                ok("elsewhere: \(head.split(separator: "\r\n")[0])")
+            }
+            defer { other.stop() }
+            let lost = Upstream(app: entry.app, address: .unix(path: entry.socketPath))
+            let kept = Upstream(app: entry.app, address: .unix(path: entry.socketPath + "2"))
+            entry.router.set { _ in .forward(lost) }
+            entry.router.setFailed { app in .hold(app) }
+            func begin(_ request: String) throws -> TestSocket {
+                let client = try TestSocket.connect(port: entry.port)
+                client.send(request)
+                return client
+            }
+            let reader = try begin(Self.get)
+            let writer = try begin("POST /w HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
+            let uploader = try begin("PUT /u HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx")
+            let begun = try begin("GET /begun HTTP/1.1\r\nHost: a\r\n\r\n")
+            let socket = try begin(
+                "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            )
+            #expect(socket.readHead()?.hasPrefix("HTTP/1.1 101 ") == true)
+            #expect(begun.readHead()?.hasPrefix("HTTP/1.1 200 ") == true)
+            #expect(await entry.wait { silent.receivedHeads.count == 5 })
+            entry.router.set { _ in .forward(kept) }
+            let unharmed = try begin(Self.get)
+            #expect(unharmed.readAnswer()?.body == "elsewhere: GET /p HTTP/1.1")
+            entry.proxy.giveUp(lost)
+            #expect(begun.readToEnd().count == 4, "an answer that has begun is cut")
+            #expect(socket.readToEnd().isEmpty, "a tunnel ends")
+            let answer = try #require(writer.readAnswer())
+            #expect(answer.status == 502, "the write may have been done")
+            #expect(answer.body.contains("upstream_lost"))
+            uploader.send("23456789")
+            #expect(await entry.wait { entry.app.activity.heldRequests > 0 })
+            entry.proxy.retryHeld(entry.app)
+            #expect(reader.readAnswer()?.body == "elsewhere: GET /p HTTP/1.1", "a reading one is sent anew")
+            entry.proxy.retryHeld(entry.app)
+            #expect(uploader.readAnswer()?.body == "elsewhere: PUT /u HTTP/1.1")
+            #expect(await entry.wait { entry.app.activity.isIdle })
+            unharmed.send(Self.get)
+            #expect(unharmed.readAnswer()?.status == 200)
+            #expect(entry.proxy.metrics.apps.first?.upstreamFailures[.lost] == 5)
+        }
+    }
+
     // MARK: - Two proxies of a group
 
     /// What a router was shown.

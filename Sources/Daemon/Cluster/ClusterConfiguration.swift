@@ -1,4 +1,5 @@
 public import ClusterContract
+public import Foundation
 
 /// How a host takes part in a cluster.
 public struct ClusterConfiguration: Sendable {
@@ -10,6 +11,8 @@ public struct ClusterConfiguration: Sendable {
     public var secret: ClusterSecret
     /// Secrets that others may still send, while a new one is brought to all.
     public var acceptedSecrets: [ClusterSecret] = []
+    /// With it, hosts speak to each other with TLS, and only to those whose certificate the authority has signed.
+    public var tls: PeerCertificate?
     public var peers = PeerLimits()
     public var moves = MoveLimits()
     /// How often held requests for other hosts are tried again, and newer routes are looked for.
@@ -21,6 +24,23 @@ public struct ClusterConfiguration: Sendable {
     public init(listener: HostConfiguration.Listener, secret: ClusterSecret) {
         self.listener = listener
         self.secret = secret
+    }
+}
+
+/// What a host shows to other hosts, and whom it believes; PEM files that are read again when they change.
+public struct PeerCertificate: Sendable, Equatable {
+    /// The certificate with the chain behind it; its names do not matter.
+    public var chain: URL
+    public var key: URL
+    /// The certificates of the authority that signs those of the hosts, and nobody else's.
+    public var authority: URL
+    /// How often the files are looked at for changes.
+    public var reloadInterval = Duration.seconds(10)
+
+    public init(chain: URL, key: URL, authority: URL) {
+        self.chain = chain
+        self.key = key
+        self.authority = authority
     }
 }
 

@@ -1,6 +1,7 @@
 import ClusterContract
 import Control
 import Foundation
+import Logging
 import Proxy
 import Synchronization
 
@@ -12,9 +13,14 @@ final class ClusterMembership: Sendable {
     let directory: PeerDirectory
     let right: LeaseRight
     let permission: ServingPermission
+    /// How hosts speak to each other with TLS; nil where they do not.
+    let security: PeerSecurity?
     /// Generations of which this host has heard and that it does not have.
     let heard: AsyncStream<Heard>
     private let heardSource: AsyncStream<Heard>.Continuation
+    /// Hosts that the routes have ceased to name at their address.
+    let departed: AsyncStream<Peer>
+    private let departedSource: AsyncStream<Peer>.Continuation
     private let nowhere: App
     private let state = Mutex(State())
 
@@ -30,8 +36,8 @@ final class ClusterMembership: Sendable {
         var published: ReadyAnswer?
     }
 
-    /// - Throws: ``MartletError`` with code `bad_request` when the secret is none.
-    init(_ configuration: ClusterConfiguration, host: HostID, limits: HostConfiguration.Limits) throws {
+    /// - Throws: ``MartletError`` with code `bad_request` when the secret is none, or a certificate cannot be used.
+    init(_ configuration: ClusterConfiguration, host: HostID, logger: Logger) throws {
         self.configuration = configuration
         self.host = host
         let right = LeaseRight()
@@ -39,10 +45,13 @@ final class ClusterMembership: Sendable {
         permission = ServingPermission { right.isValid }
         let (heard, source) = AsyncStream.makeStream(of: Heard.self, bufferingPolicy: .bufferingNewest(16))
         (self.heard, heardSource) = (heard, source)
+        (departed, departedSource) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        security = try configuration.tls.map { try PeerSecurity($0, logger: logger) }
         do {
             group = try PeerGroup(
                 secret: configuration.secret.peerSecret,
-                alsoAccepted: configuration.acceptedSecrets.map(\.peerSecret)
+                alsoAccepted: configuration.acceptedSecrets.map(\.peerSecret),
+                connector: security?.connector
             ) { generation, upstream in
                 let name = upstream.app.name
                 let host = name.hasPrefix("host:") ? HostID(String(name.dropFirst("host:".count))) : nil
@@ -58,8 +67,9 @@ final class ClusterMembership: Sendable {
         nowhere = App(name: "host:unknown", limits: held)
     }
 
-    /// Where other hosts connect.
-    var listener: ProxyConfiguration.Listener {
+    /// Where other hosts connect to the ingress itself; nil where they do with TLS.
+    var listener: ProxyConfiguration.Listener? {
+        guard security == nil else { return nil }
         var listener = ProxyConfiguration.Listener(
             address: configuration.listener.address,
             port: configuration.listener.port
@@ -96,12 +106,21 @@ final class ClusterMembership: Sendable {
             headers: [(name: "Content-Type", value: "application/json")],
             body: Array(try JSONFormat.encoder().encode(table))
         )
-        return state.withLock { state in
-            guard routes.generation > state.routes?.generation ?? 0 else { return false }
-            state = State(table: table, routes: routes, published: answer)
-            return true
+        let before: ClusterRoutes?? = state.withLock { state in
+            guard routes.generation > state.routes?.generation ?? 0 else { return nil }
+            defer { state = State(table: table, routes: routes, published: answer) }
+            return .some(state.routes)
         }
+        guard let before else { return false }
+        let peers = routes.peers
+        for peer in before?.peers ?? [] where !peers.contains(where: { $0 === peer }) {
+            departedSource.yield(peer)
+        }
+        return true
     }
+
+    /// Whether the routes in use name the host at its address.
+    func names(_ peer: Peer) -> Bool { routes?.peers.contains { $0 === peer } ?? false }
 
     /// Tells that there may be newer routes at a host.
     func hear(_ generation: Int, from peer: HostID?) {
@@ -111,5 +130,8 @@ final class ClusterMembership: Sendable {
     /// Under which requests wait that no host takes now.
     var waiting: [App] { [nowhere] + directory.all.map(\.waiting) }
 
-    func close() { heardSource.finish() }
+    func close() {
+        heardSource.finish()
+        departedSource.finish()
+    }
 }

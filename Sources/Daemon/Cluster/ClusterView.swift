@@ -54,7 +54,8 @@ struct ClusterView: Sendable {
     /// What becomes of a request that another host did not take: it waits until the routes change or the host is back.
     func failed(_ failure: UpstreamFailure, of upstream: Upstream) -> FailureDecision {
         switch failure {
-        case .refused, .connectTimeout, .misdirected, .tooManyHops, .closedBeforeAnswer: .hold(upstream.app)
+        case .refused, .connectTimeout, .misdirected, .tooManyHops, .closedBeforeAnswer, .lost:
+            .hold(upstream.app)
         default: .answer
         }
     }

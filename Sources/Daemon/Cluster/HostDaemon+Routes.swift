@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import Proxy
+import ProxyTLS
 
 /// The routes of the cluster: taken from control, from each other, and from the disk after a restart.
 extension HostDaemon {
@@ -79,6 +80,7 @@ extension HostDaemon {
             group.addTask { await self.retryLoop(membership) }
             group.addTask { await self.gossipLoop(membership) }
             group.addTask { await self.hearLoop(membership) }
+            group.addTask { await self.lostPeersLoop(membership) }
             group.addTask { await self.leaseLoop(membership) }
             group.addTask { await self.statisticsLoop(membership.configuration.statisticsInterval) }
             // A graceful shutdown cancels nothing.
@@ -137,12 +139,16 @@ extension ClusterMembership {
     private static let maximumTableBytes = 64 << 20
 
     /// Asks a host for its routes.
-    func routes(at address: HostAddress) async throws -> Control.RouteTable {
-        var request = HTTPClientRequest(url: "http://\(address)/")
+    func routes(
+        at address: HostAddress,
+        timeout: Duration = .seconds(5)
+    ) async throws -> Control.RouteTable {
+        var request = HTTPClientRequest(url: "\(security == nil ? "http" : "https")://\(address)/")
+        request.tlsConfiguration = security?.connector.clientConfiguration
         request.headers.add(name: "Host", value: ClusterView.internalName)
         request.headers.add(name: "Peer-Authorization", value: configuration.secret.peerSecret)
         request.headers.add(name: "Peer-Hops", value: "1")
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(5))
+        let response = try await HTTPClient.shared.execute(request, timeout: TimeAmount(timeout))
         let body = try await response.body.collect(upTo: Self.maximumTableBytes)
         guard response.status == .ok else {
             throw MartletError(.unavailable, "get routes from \(address): it answers \(response.status.code)")

@@ -198,8 +198,8 @@ extension Loop {
             exchange.back = nil
             closeBack(back)
         }
-        exchange.cell?.add(failure)
         guard !exchange.hasBegun else { return cut(exchange, front, failure) }
+        exchange.cell?.add(failure)
         exchange.outcome = .upstreamFailed(failure)
         let decision = upstream.map { ask($0, front, exchange, failure) } ?? .answer
         switch decision {
@@ -233,7 +233,7 @@ extension Loop {
     private func mayRepeat(_ exchange: Exchange, _ front: Front, _ failure: UpstreamFailure) -> Bool {
         guard exchange.machine.isReplayable else { return false }
         if failure.leftRequestUntouched { return true }
-        return failure == .closedBeforeAnswer && exchange.machine.isIdempotent
+        return (failure == .closedBeforeAnswer || failure == .lost) && exchange.machine.isIdempotent
             && exchange.machine.isUnanswered && front.retries == 0
     }
 

@@ -9,6 +9,7 @@ extension Loop {
         case .retryHeld(let app): retryHeld(app)
         case .refuseHeld(let app, let ready): refuseHeld(app, with: ready)
         case .closeIdle(let upstream): closeIdle(upstream)
+        case .giveUp(let upstream): giveUp(upstream)
         case .endTunnels(let app): endTunnels(app)
         case .release(let key, let serial, let release): self.release(key, serial, release)
         case .drain: beginDraining()

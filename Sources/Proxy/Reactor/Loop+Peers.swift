@@ -51,7 +51,11 @@ extension Loop {
             let valueCount = Int(line.valueEnd - line.valueStart)
             switch Int(line.nameEnd - line.start) {
             case 12 where isWord(name, "peer-refusal"):
-                failure = isWord(value, valueCount, "too_many_hops") ? .tooManyHops : .misdirected
+                if isWord(value, valueCount, "too_many_hops") {
+                    failure = .tooManyHops
+                } else {
+                    failure = isWord(value, valueCount, "unreachable") ? .refused : .misdirected
+                }
             case 15 where isWord(name, "peer-generation"):
                 let generation = parseLength(bytes, Int(line.valueStart), Int(line.valueEnd)) ?? 0
                 if generation > peers.generation { peers.onNewerGeneration(generation, upstream) }

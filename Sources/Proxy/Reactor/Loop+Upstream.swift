@@ -49,12 +49,7 @@ extension Loop {
             return back
         }
         var pending: Int32 = 0
-        let descriptor: Int32
-        switch pool.upstream.address {
-        case .unix(let path): descriptor = cproxy_connect_unix(path, &pending)
-        case .tcp(let host, let port):
-            descriptor = cproxy_connect_tcp(host, cproxy_address_family(host) == 1 ? 1 : 0, port, &pending)
-        }
+        let descriptor = connect(to: pool.upstream, &pending)
         guard descriptor >= 0 else {
             connectFailed(-descriptor, exchange, front)
             return nil
@@ -74,6 +69,21 @@ extension Loop {
         pool.cell.add(.upstreamConnectionsOpened)
         _ = cproxy_epoll_add_edge(epoll, descriptor, eventData(back), back.watchesOutput ? 1 : 0)
         return back
+    }
+
+    /// The descriptor, or a negative error number.
+    private func connect(to upstream: Upstream, _ pending: inout Int32) -> Int32 {
+        if let connector = upstream.peers?.connector {
+            // Fails only for want of descriptors.
+            guard let pair = try? makeProxyPair() else { return -EMFILE }
+            connector.connect(pair.own, to: upstream.address)
+            return pair.proxy
+        }
+        switch upstream.address {
+        case .unix(let path): return cproxy_connect_unix(path, &pending)
+        case .tcp(let host, let port):
+            return cproxy_connect_tcp(host, cproxy_address_family(host) == 1 ? 1 : 0, port, &pending)
+        }
     }
 
     private func connectFailed(_ error: Int32, _ exchange: Exchange, _ front: Front) {
@@ -219,6 +229,22 @@ extension Loop {
         let slot = pool.upstream.index
         if pool.idle.isEmpty && pool.busyCount == 0, slot < pools.count, pools[slot] === pool {
             pools[slot] = nil
+        }
+    }
+
+    /// Ends everything that waits for an upstream that will not answer any more.
+    func giveUp(_ upstream: Upstream) {
+        closeIdle(upstream)
+        for front in fronts {
+            guard let front, let exchange = front.exchange, let back = exchange.back,
+                back.pool.upstream === upstream
+            else { continue }
+            if exchange.machine.answer == .tunnel {
+                exchange.cell?.add(.lost)
+                tunnelOver(exchange, .upstreamFailed(.lost))
+            } else {
+                fail(front, exchange, back.phase == .connecting ? .refused : .lost)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ enum LoopMessage: Sendable {
     case retryHeld(App)
     case refuseHeld(App, ReadyAnswer)
     case closeIdle(Upstream)
+    case giveUp(Upstream)
     case endTunnels(App)
     case release(ConnectionKey, serial: UInt64, GateRelease)
     case drain

@@ -10,7 +10,7 @@ import Synchronization
 /// | `Peer-Authorization` | requests | the secret |
 /// | `Peer-Hops` | requests | how many proxies of the group have sent the request on, this one included |
 /// | `Peer-Generation` | requests, answers | the sender's ``generation``; in answers where it is newer than the request's |
-/// | `Peer-Refusal` | answers | the request was not handled (`misdirected`, `too_many_hops`): it is safe to send it elsewhere |
+/// | `Peer-Refusal` | answers | the request was not handled (`misdirected`, `too_many_hops`; `unreachable` from a ``PeerConnector``): it is safe to send it elsewhere |
 ///
 /// None of them ever reaches an app or a client, nor is believed from one.
 public final class PeerGroup: Sendable {
@@ -18,6 +18,9 @@ public final class PeerGroup: Sendable {
     public let maximumHops: Int
     /// Told on a loop's thread that a peer knows a newer picture of the routes: it must not block.
     let onNewerGeneration: @Sendable (_ generation: Int, _ peer: Upstream) -> Void
+
+    /// How connections to peers are made, where not by the proxy itself.
+    let connector: (any PeerConnector)?
 
     private let number = Atomic<Int>(0)
     private let secrets: Mutex<Secrets>
@@ -31,15 +34,18 @@ public final class PeerGroup: Sendable {
     /// A secret has 16 to 512 visible ASCII characters.
     ///
     /// `alsoAccepted`: secrets that peers may still send, while a new one is brought to all of them.
+    /// `connector`: makes the connections to peers; nil for TCP without more.
     ///
     /// - Throws: ``ProxyError`` when a secret is too short, too long or has other characters.
     public init(
         secret: String,
         alsoAccepted: [String] = [],
         maximumHops: Int = 3,
+        connector: (any PeerConnector)? = nil,
         onNewerGeneration: @escaping @Sendable (_ generation: Int, _ peer: Upstream) -> Void = { _, _ in }
     ) throws {
         self.maximumHops = min(max(maximumHops, 1), 99)
+        self.connector = connector
         self.onNewerGeneration = onNewerGeneration
         secrets = Mutex(try Self.make(secret, alsoAccepted))
     }

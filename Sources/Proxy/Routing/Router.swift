@@ -13,7 +13,8 @@ public protocol Router: Sendable {
     ///
     /// `.hold` and `.retry` are honoured when all of the request is at hand, and either nothing of it has reached an
     /// app (the failures `refused`, `overloaded`, `connectTimeout`, `misdirected`, `tooManyHops`) or, once,
-    /// when the upstream ended before it answered (`closedBeforeAnswer`) and the method is idempotent.
+    /// when the upstream ended or was given up before it answered (`closedBeforeAnswer`, `lost`) and the method is
+    /// idempotent.
     func failed(
         _ failure: UpstreamFailure,
         of upstream: Upstream,

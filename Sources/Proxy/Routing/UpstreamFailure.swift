@@ -20,11 +20,13 @@ public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
     case misdirected
     /// As many proxies of the group as may have sent the request on.
     case tooManyHops
+    /// It was given up while it handled the request: see ``ProxyServer/giveUp(_:)``.
+    case lost
 
     /// The status of the answer that the client gets, where it has none yet.
     public var status: Int {
         switch self {
-        case .refused, .closedBeforeAnswer, .closedInAnswer, .malformedAnswer: 502
+        case .refused, .closedBeforeAnswer, .closedInAnswer, .malformedAnswer, .lost: 502
         case .connectTimeout, .answerTimeout: 504
         case .overloaded, .tooManyRequests, .heldTooLong, .tooManyHeld, .misdirected: 503
         case .tooManyHops: 508
@@ -46,6 +48,7 @@ public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
         case .tooManyHeld: "too_many_held"
         case .misdirected: "misdirected"
         case .tooManyHops: "too_many_hops"
+        case .lost: "upstream_lost"
         }
     }
 
@@ -67,6 +70,8 @@ public enum UpstreamFailure: UInt8, Sendable, CaseIterable {
         case .misdirected: "The app is on another host, and which one is not known at the moment. Try again."
         case .tooManyHops:
             "The hosts sent the request in a circle: they do not agree yet where the app is. Try again."
+        case .lost:
+            "The host of the app was lost before it answered. Whether it did what was asked is not known."
         }
     }
 

@@ -304,9 +304,19 @@ final class ClusterFixture {
         epoch: Int = 1,
         to receivers: [Member]? = nil
     ) async throws {
+        try await publish(routes: exceptions.mapValues(\.route), epoch: epoch, to: receivers)
+    }
+
+    /// As above, where an app may be at a host that is not one of the fixture's.
+    func publish(
+        routes exceptions: [ApplicationID: RouteHost],
+        also others: [RouteHost] = [],
+        epoch: Int = 1,
+        to receivers: [Member]? = nil
+    ) async throws {
         let next = try Control.RouteTable(
             generation: (table?.generation ?? 0) + 1,
-            hosts: members.map(\.route),
+            hosts: members.map(\.route) + others,
             starts: [0],
             owners: [0],
             exceptions: Dictionary(

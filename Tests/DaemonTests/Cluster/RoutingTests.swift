@@ -82,6 +82,30 @@ import Testing
         }
     }
 
+    @Test func `requests that wait for a frozen host end when the routes drop it`() async throws {
+        try await ClusterFixture.with(["a", "b"]) { cluster in
+            let (a, b) = (try cluster["a"], try cluster["b"])
+            let app = try await cluster.specification("witness", Apps.witness)
+            try await cluster.adopt(app, on: b)
+            let frozen = try await FrozenProgram.start()
+            defer { frozen.end() }
+            // The app is at a host that takes connections and does nothing more: its process is stopped.
+            try await cluster.publish(routes: [app.app: frozen.route], also: [frozen.route])
+            async let reading = a.send(to: "witness")
+            async let writing = a.send("POST", "/?id=one", to: "witness")
+            try await HostFixture.wait("both are forwarded") { frozen.forwarded(by: a) == 2 }
+            // It is declared lost, and the app is elsewhere.
+            try await cluster.publish([app.app: b], epoch: 2)
+            let answer = try await reading
+            #expect(answer.status == 200, "a request that changes nothing is sent anew: \(answer.body)")
+            #expect(answer.headers["served-by"] == "b")
+            let refused = try await writing
+            #expect(refused.status == 502, "nobody knows whether the frozen host did it")
+            #expect(refused.body.contains("upstream_lost"))
+            #expect(frozen.forwarded(by: a) == 0)
+        }
+    }
+
     @Test func `requests for a host that is gone wait for the routes to change`() async throws {
         try await ClusterFixture.with(["a", "b", "c"]) { cluster in
             let (a, b, c) = (try cluster["a"], try cluster["b"], try cluster["c"])

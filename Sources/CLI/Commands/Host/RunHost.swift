@@ -44,6 +44,21 @@ struct RunHost: AsyncParsableCommand, HostOptions {
     )
     var peerListen = "127.0.0.1:0"
     @Option(
+        name: .customLong("peer-certificate"),
+        help:
+            "A certificate in a PEM file, for TLS between hosts; all hosts need one of the same authority.",
+        completion: .file()
+    )
+    var peerCertificate: String?
+    @Option(name: .customLong("peer-key"), help: "Its key, in a PEM file.", completion: .file())
+    var peerKey: String?
+    @Option(
+        name: .customLong("peer-authority"),
+        help: "The authority that signs the hosts' certificates, and nobody else's, in a PEM file.",
+        completion: .file()
+    )
+    var peerAuthority: String?
+    @Option(
         help: "The numeric address by which others reach this host, where that is not the one it listens on."
     )
     var advertise: String?
@@ -133,7 +148,24 @@ struct RunHost: AsyncParsableCommand, HostOptions {
             listener: HostConfiguration.Listener(address: peer.address, port: peer.port),
             secret: secret
         )
+        configuration.cluster?.tls = try tlsBetweenHosts()
         return configuration
+    }
+
+    /// What the `--peer-…` options about certificates say; nil without them.
+    private func tlsBetweenHosts() throws(MartletError) -> PeerCertificate? {
+        guard peerCertificate != nil || peerKey != nil || peerAuthority != nil else { return nil }
+        guard let peerCertificate, let peerKey, let peerAuthority else {
+            throw MartletError(
+                .badRequest,
+                "TLS between hosts needs --peer-certificate, --peer-key and --peer-authority; give all three or none"
+            )
+        }
+        return PeerCertificate(
+            chain: URL(filePath: peerCertificate),
+            key: URL(filePath: peerKey),
+            authority: URL(filePath: peerAuthority)
+        )
     }
 
     fileprivate func agent(
@@ -170,7 +202,7 @@ struct RunHost: AsyncParsableCommand, HostOptions {
             """
             \(Terminal.styled("Martlet \(Martlet.version)", .bold)): host \(id).
               ingress    http://\(HostAddress(address: reachable(listen), port: await host.port ?? port))/
-              peers      \(HostAddress(address: listen, port: await host.peerPort ?? 0))
+              peers      \(HostAddress(address: listen, port: await host.peerPort ?? 0))\(peerCertificate == nil ? "" : ", with TLS")
               temporal   \(temporal), namespace \(namespace)
               state      \(data)
               isolation  \(host.summary)
