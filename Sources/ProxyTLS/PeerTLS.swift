@@ -156,11 +156,14 @@ public final class PeerTLS: PeerConnector {
         let authority: [NIOSSLCertificate]
         do { authority = try NIOSSLCertificate.fromPEMFile(authorityPath) } catch {
             throw CertificateError(
-                description: "load the peers' authority \(authorityPath): \(error); it must be a PEM file of certificates"
+                description:
+                    "load the peers' authority \(authorityPath): \(error); it must be a PEM file of certificates"
             )
         }
         guard !authority.isEmpty else {
-            throw CertificateError(description: "load the peers' authority \(authorityPath): it has no certificate")
+            throw CertificateError(
+                description: "load the peers' authority \(authorityPath): it has no certificate"
+            )
         }
         configuration.trustRoots = .certificates(authority)
         configuration.certificateVerification = .noHostnameVerification

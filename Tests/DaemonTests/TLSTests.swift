@@ -19,7 +19,7 @@ struct TLSTests {
     ]
 
     @Test func `apps are served with HTTP/2 under the certificate of their name`() async throws {
-        try await Self.withAuthority { authority in
+        try await Authority.with { authority in
             try await authority.issue("local", names: ["*.martlet.test"])
             try await authority.issue("other", names: ["other.example", "*.other.example"])
             try await HostFixture.with {
@@ -61,7 +61,7 @@ struct TLSTests {
     }
 
     @Test func `certificates are read again when their files change`() async throws {
-        try await Self.withAuthority { authority in
+        try await Authority.with { authority in
             try await authority.issue("local", names: ["*.martlet.test"])
             try await HostFixture.with {
                 $0.domain = "martlet.test"
@@ -97,7 +97,7 @@ struct TLSTests {
     }
 
     @Test func `what is wrong with a certificate or a port is said`() async throws {
-        try await Self.withAuthority { authority in
+        try await Authority.with { authority in
             await #expect(throws: MartletError.self) {
                 try await HostFixture.with {
                     $0.tls = authority.settings(["missing"])
@@ -119,8 +119,14 @@ struct TLSTests {
             }
         }
     }
+}
 
-    private static func withAuthority(_ body: (Authority) async throws -> Void) async throws {
+/// A certificate authority of a test.
+struct Authority: Sendable {
+    let folder: URL
+
+    /// Makes one for the duration of `body`.
+    static func with(_ body: (Authority) async throws -> Void) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "martlet-authority-\(UUID().uuidString.prefix(8))"
         )
@@ -128,11 +134,6 @@ struct TLSTests {
         defer { try? FileManager.default.removeItem(at: folder) }  // Nothing depends on it.
         try await body(try await Authority(folder))
     }
-}
-
-/// A certificate authority of a test.
-struct Authority: Sendable {
-    let folder: URL
 
     init(_ folder: URL) async throws {
         self.folder = folder

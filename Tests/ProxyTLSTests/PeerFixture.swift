@@ -206,8 +206,20 @@ extension TLSFixture {
     /// A certificate that signs others: `NAME.pem` and `NAME.key`.
     static func makeAuthority(_ name: String, in folder: URL) throws {
         try openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
-            "2", "-subj", "/CN=\(name) authority", "-keyout", folder.appending(path: "\(name).key").path, "-out",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=\(name) authority",
+            "-keyout",
+            folder.appending(path: "\(name).key").path,
+            "-out",
             folder.appending(path: "\(name).pem").path
         )
     }
@@ -216,13 +228,34 @@ extension TLSFixture {
     static func issue(_ name: String, by authority: String, in folder: URL) throws {
         let path = folder.appending(path: "\(authority)-\(name)").path
         try openssl(
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=\(name)",
-            "-keyout", "\(path).key", "-out", "\(path).csr"
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=\(name)",
+            "-keyout",
+            "\(path).key",
+            "-out",
+            "\(path).csr"
         )
         try openssl(
-            "x509", "-req", "-in", "\(path).csr", "-CA", folder.appending(path: "\(authority).pem").path, "-CAkey",
-            folder.appending(path: "\(authority).key").path, "-set_serial", "\(UInt32.random(in: 1..<1 << 30))",
-            "-days", "2", "-out", "\(path).pem"
+            "x509",
+            "-req",
+            "-in",
+            "\(path).csr",
+            "-CA",
+            folder.appending(path: "\(authority).pem").path,
+            "-CAkey",
+            folder.appending(path: "\(authority).key").path,
+            "-set_serial",
+            "\(UInt32.random(in: 1..<1 << 30))",
+            "-days",
+            "2",
+            "-out",
+            "\(path).pem"
         )
     }
 

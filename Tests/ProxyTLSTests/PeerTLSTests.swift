@@ -17,7 +17,11 @@ struct PeerTLSTests {
                 #expect(output.contains("X-Forwarded-Proto: http\r\n"), "what the client used")
                 #expect(!output.lowercased().contains("peer-"))
                 let answer = try await fixture.curl(
-                    "/bytes/\(size)", "-o", "/dev/null", "-w", "%{http_code} %{size_download}"
+                    "/bytes/\(size)",
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code} %{size_download}"
                 )
                 #expect(answer == "200 \(size)")
             }
@@ -77,7 +81,15 @@ struct PeerTLSTests {
             let good = shown("good-entry")
             let noSecret = try await fixture.curlOwner(good[0], good[1], good[2], good[3], "--http2")
             #expect(noSecret.output.contains("peer_unauthenticated"), "\(noSecret)")
-            let peer = try await fixture.curlOwner(good[0], good[1], good[2], good[3], "-H", secret, "--http2")
+            let peer = try await fixture.curlOwner(
+                good[0],
+                good[1],
+                good[2],
+                good[3],
+                "-H",
+                secret,
+                "--http2"
+            )
             #expect(peer.output.hasPrefix("GET /x HTTP/1.1\r\n"), "\(peer)")
         }
     }
@@ -109,7 +121,8 @@ struct PeerTLSTests {
             var size = socklen_t(MemoryLayout<sockaddr_in>.size)
             let isListening = withUnsafeMutablePointer(to: &address) {
                 $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(silent, $0, size) == 0 && listen(silent, 8) == 0 && getsockname(silent, $0, &size) == 0
+                    bind(silent, $0, size) == 0 && listen(silent, 8) == 0
+                        && getsockname(silent, $0, &size) == 0
                 }
             }
             try #require(isListening)
