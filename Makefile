@@ -96,7 +96,7 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM swift test $(TEST_FLAGS) --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
 	# The sanitizers need builds of their own: of the ingress alone, TLS included.
 	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread
-	MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address
+	LSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/leak-sanitizer.txt MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address
 
 # The sandbox: what a neighbour notices of apps that go beyond their limits.
 .PHONY: bench-sandbox

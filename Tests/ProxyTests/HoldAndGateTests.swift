@@ -7,7 +7,13 @@ struct HoldAndGateTests {
     private static let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
     @Test func `held requests go on with their bodies when the router is asked again`() async throws {
-        try await ProxyFixture.with(router: { app, _ in NameRouter([:], otherwise: .hold(app)) }) { fixture in
+        var limits = AppLimits()
+        // None may be refused while the test is still busy with the last.
+        limits.holdTime = .seconds(300)
+        try await ProxyFixture.with(
+            limits: limits,
+            router: { app, _ in NameRouter([:], otherwise: .hold(app)) }
+        ) { fixture in
             let upstream = try TestUpstream.answering(fixture.socketPath) { _, body in ok(body) }
             defer { upstream.stop() }
             var clients: [TestSocket] = []
