@@ -69,6 +69,17 @@ enum Machine {
         }
     }
 
+    static func processes(ofUser user: UInt32) -> [Entry] {
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return all.compactMap { Int32($0) }.compactMap { id in
+            guard text("/proc/\(id)/status").contains("\nUid:\t\(user)\t"), let time = startTime(id) else {
+                return nil
+            }
+            let name = text("/proc/\(id)/comm").trimmingCharacters(in: .whitespacesAndNewlines)
+            return Entry(id: id, program: name, startTime: time, group: group(id))
+        }
+    }
+
     static func mounts(in folder: String) -> [String] {
         text("/proc/self/mounts").split(separator: "\n").map(String.init).filter { $0.contains(folder) }
     }
