@@ -67,7 +67,7 @@ extension HostKillTests {
     private static let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
     @Test(.enabled(if: FileManager.default.fileExists(atPath: library), "it takes Debian's faketime"))
-    func `a clock that is set back two hours loses nothing, and the host goes on`() async throws {
+    func `a clock that is set back two hours under a running host loses nothing`() async throws {
         try await withTemporaryFolder { folder in
             let clock = folder + "/clock"
             try "+0".write(toFile: clock, atomically: true, encoding: .utf8)
@@ -82,16 +82,8 @@ extension HostKillTests {
                 try await host.start()
                 try "-2h".write(toFile: clock, atomically: true, encoding: .utf8)
                 acknowledged.formUnion(try await host.writeUntilKilled(round: 2).keys)
-                var lost = acknowledged.subtracting(try await host.replicaRows())
+                let lost = acknowledged.subtracting(try await host.replicaRows())
                 #expect(lost.isEmpty, "\(lost.count) of \(acknowledged.count) lost")
-                // Started under the old clock, first with what it had, then with nothing.
-                try await host.start()
-                acknowledged.formUnion(try await host.writeUntilKilled(round: 3).keys)
-                lost = acknowledged.subtracting(try await host.replicaRows())
-                #expect(lost.isEmpty, "\(lost.count) of \(acknowledged.count) lost")
-                try host.loseEverything()
-                try await host.start()
-                #expect(try await host.count(within: .seconds(120)) >= acknowledged.count)
                 await host.stop()
             }
         }
