@@ -32,9 +32,9 @@ extension AppDatabases {
                 if running.epoch == epoch { return try await caughtUp(running) }
                 await abandonFollow(app)
             }
-            guard let record = try await EpochRecord.newest(app.rawValue, from: epoch, in: store),
-                !record.isDeletion
-            else { return (0, 0) }
+            guard let record = try await begunRecord(of: app, epoch), !record.isDeletion else {
+                return (0, 0)
+            }
             let folder = folder.incoming(app.rawValue)
             try DatabaseFiles.removeFolder(folder)
             var copy = WarmCopy(epoch: epoch, folder: folder, followers: [:])
@@ -55,6 +55,16 @@ extension AppDatabases {
         } catch {
             await abandonFollow(app)
             throw Self.shown(error, "follow the databases of \(app)")
+        }
+    }
+
+    /// The record of an epoch whose owner serves already and may be about to write it; else that of the newest before.
+    private func begunRecord(of app: ApplicationID, _ epoch: Int) async throws -> EpochRecord? {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            let record = try await EpochRecord.newest(app.rawValue, from: epoch, in: store)
+            if record?.epoch == epoch || ContinuousClock.now > deadline { return record }
+            try await Task.sleep(for: .milliseconds(50))
         }
     }
 

@@ -45,8 +45,8 @@ actor LTXFollower: ReplicaFollower {
         files = DatabaseFiles(path: path)
         (self.replica, self.next, self.replicator) = (replica, next, replicator)
         (store, interval) = (replicator.store, replicator.settings.followInterval)
-        if let next { try await replicator.prepareResume(replica, as: next) }
         let restored = try await replicator.restore(replica, to: path, at: .newest) { _ in }
+        if let next { try await replicator.prepareResume(replica, as: next) }
         reached = restored.point.transaction
         let objects = try await replicator.objects(of: replica)
         singles = objects.first?.singlesFolder ?? "0000"
@@ -66,6 +66,7 @@ actor LTXFollower: ReplicaFollower {
     func wait(for position: ReplicaPosition, timeout: Duration) async throws {
         await stop()
         try await advance(to: position.transaction, before: .now + timeout)
+        if let next { try await replicator.copyAhead(replica, as: next, upTo: reached) }
         begin()
     }
 
@@ -123,7 +124,7 @@ actor LTXFollower: ReplicaFollower {
                 return try await takeLonger(upTo: .max)
             }
             try await apply(bytes)
-            if let next { try await replicator.copyAhead(replica, as: next, transaction) }
+            if let next { try await replicator.copyAhead(replica, as: next, upTo: reached) }
             return true
         } catch let error as ReplicationError where error.code != .unavailable {
             failure = error

@@ -90,13 +90,24 @@ extension LitestreamReplicator {
         )
     }
 
-    /// Copies the next transaction ahead; others are left for later.
-    func copyAhead(_ old: ReplicaLocation, as new: ReplicaLocation, _ transaction: UInt64) async throws {
-        guard let prepared = preparedCopies[new], prepared.reached + 1 == transaction else { return }
+    /// Copies ahead what is missing up to a transaction, which the replica has.
+    func copyAhead(
+        _ old: ReplicaLocation,
+        as new: ReplicaLocation,
+        upTo transaction: UInt64
+    ) async throws {
+        guard let prepared = preparedCopies[new], prepared.reached < transaction else { return }
+        let missing = Array(prepared.reached + 1...transaction)
         do {
-            let key = try await copySingle(transaction, prepared.singlesFolder, old, new)
+            try await forEachConcurrently(missing, width: 16) {
+                try await self.copySingle($0, prepared.singlesFolder, old, new)
+            }
             guard preparedCopies[new]?.reached == prepared.reached else { return }
-            preparedCopies[new]?.keys.insert(key)
+            for number in missing {
+                preparedCopies[new]?.keys.insert(
+                    try old.prefix.appending("\(prepared.singlesFolder)/\(LTXObject.name(of: number))")
+                )
+            }
             preparedCopies[new]?.reached = transaction
             preparedCopies[new]?.hasSingle = true
         } catch let error as StorageError where error.code == .notFound {
@@ -111,11 +122,9 @@ extension LitestreamReplicator {
         _ folder: String,
         _ old: ReplicaLocation,
         _ new: ReplicaLocation
-    ) async throws -> ObjectKey {
+    ) async throws {
         let name = "\(folder)/\(LTXObject.name(of: transaction))"
-        let key = try old.prefix.appending(name)
-        try await store.copy(key, to: try new.prefix.appending(name))
-        return key
+        try await store.copy(try old.prefix.appending(name), to: try new.prefix.appending(name))
     }
 
     /// Forgets what was copied ahead.
@@ -140,7 +149,7 @@ extension LitestreamReplicator {
         let missing = Array(stride(from: prepared.reached + 1, through: transaction, by: 1))
         do {
             try await forEachConcurrently(missing, width: 16) {
-                _ = try await self.copySingle($0, prepared.singlesFolder, old, new)
+                try await self.copySingle($0, prepared.singlesFolder, old, new)
             }
         } catch let error as StorageError where error.code == .notFound {
             return false
