@@ -63,6 +63,7 @@ import Testing
         var shape = line
         for (pattern, name) in [
             (#"\b[0-9a-f]{12}\b"#, "VERSION"), (#"[0-9]+(\.[0-9]+)*"#, "NUMBER"), ("KiB|MiB|bytes", "UNIT"),
+            (#"NUMBER (ms|s)\b"#, "TIME"),
             (" +", " "),
         ] {
             shape = shape.replacingOccurrences(of: pattern, with: name, options: .regularExpression)
