@@ -84,10 +84,11 @@ struct PartitionTests {
                 }
             }
             let record = try await clients.stop()
-            // What has to cross the cut fails, and says so; what does not goes on.
+            // What has to cross the cut fails; what does not goes on. A request that was on its way across when it was cut
+            // waits for longer than its client does (0), since both hosts live and neither end is told.
             let across = record.failures().filter { ($0.port == "h1") == ($0.app == "other") }
             #expect(record.failures().count == across.count)
-            #expect(Set(across.map(\.status)).isSubset(of: [502, 503]))
+            #expect(Set(across.map(\.status)).isSubset(of: [0, 502, 503]))
             #expect(cutOff.acknowledged("other").count > 50)
             try await judge(record, cluster, mayFail: ["gated", "quick", "other"])
             #expect(record.epochs(of: "gated").count == 1)

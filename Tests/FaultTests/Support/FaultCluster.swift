@@ -163,6 +163,26 @@ final class FaultCluster: Sendable {
         }
         await temporal.kill()
         await store.kill()
+        endFrozenWorkers()
+    }
+
+    /// Workers that were frozen when their host was killed stay until it is started again; here it is not.
+    private func endFrozenWorkers() {
+        for name in hosts.keys {
+            for line in (try? processes(of: name)) ?? [] {
+                guard let process = line.split(separator: " ").first.flatMap({ Int32($0) }) else { continue }
+                kill(process, SIGKILL)
+                let groups = (try? String(contentsOfFile: "/proc/\(process)/cgroup", encoding: .utf8)) ?? ""
+                for group in groups.split(separator: "\n") {
+                    let parts = group.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+                    guard parts.count == 3, parts[1] == "freezer" else { continue }
+                    // Where the second version of control groups is in use, a frozen process can be killed.
+                    try? Data("THAWED".utf8).write(
+                        to: URL(filePath: "/sys/fs/cgroup/freezer\(parts[2])/freezer.state")
+                    )
+                }
+            }
+        }
     }
 
     private func report(_ error: any Error) {
@@ -195,15 +215,19 @@ final class FaultCluster: Sendable {
         environment["MARTLET_TOKEN"] = try? String(contentsOf: token, encoding: .utf8).trimmingCharacters(
             in: .whitespacesAndNewlines
         )
-        let lines = Lines()
+        // Into a file: lines of a program that has ended may still be on their way.
+        let file = folder.appending(path: "output-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: file) }
+        let shell = ["-c", "exec \"$0\" \"$@\" > '\(file.path)' 2>&1", product("martlet")]
         let process = try ChildProcess(
-            client.command(product("martlet"), arguments, environment: environment)
-        ) { lines.add($0) }
+            client.command("/bin/sh", shell + arguments, environment: environment)
+        ) { _ in }
         let status = await process.wait()
+        let text = try String(contentsOf: file, encoding: .utf8)
         guard status.isSuccess else {
-            throw Failure("martlet \(arguments.joined(separator: " ")): \(status): \(lines.text)")
+            throw Failure("martlet \(arguments.joined(separator: " ")): \(status): \(text)")
         }
-        return lines.text
+        return text
     }
 
     func deploy(_ app: String, sleepAfter: String = "1h", durability: String = "gated") async throws {
