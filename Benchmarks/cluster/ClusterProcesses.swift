@@ -1,6 +1,7 @@
 import Control
 import Foundation
 import StorageTestSupport
+import TestSupport
 
 /// A whole cluster of processes: Temporal, control, hosts, with SeaweedFS as their store; and the command line that drives it.
 final class ClusterProcesses {
