@@ -58,6 +58,9 @@ export function patchSQLite(): void {
    * write-ahead log; if the host turned a database over to one, a statement of the app that runs at the
    * same moment would fail with "database is locked" whatever the time-out, because SQLite does not wait
    * where two connections each want what the other has. An app that asks for another mode gets it.
+   *
+   * What is replicated is checkpointed by replication: SQLite's own checkpoint, after 1,000 pages, lets
+   * the log begin anew, and what replication had not read of it by then would be missing in the replica.
    */
   function settle(database: DatabaseSync): void {
     if (isSettled(database)) return;
@@ -66,6 +69,7 @@ export function patchSQLite(): void {
       if (prepare.call(database, "PRAGMA busy_timeout").get()?.timeout === 0) {
         exec.call(database, "PRAGMA busy_timeout = 5000");
       }
+      exec.call(database, "PRAGMA wal_autocheckpoint = 0");
       // It writes the first page of a new file.
       note(1);
       prepare.call(database, "PRAGMA journal_mode = WAL").get();

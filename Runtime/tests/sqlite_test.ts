@@ -32,6 +32,23 @@ Deno.test("databases have a write-ahead log from their first statement, unless t
   });
 });
 
+Deno.test("no connection of an app checkpoints by itself, however it was opened", async () => {
+  const main = `import { DatabaseSync } from "node:sqlite";
+  import { createRequire } from "node:module";
+  const folder = Deno.env.get("MARTLET_DATA");
+  const pages = (database) => Object.values(database.prepare("PRAGMA wal_autocheckpoint").get())[0];
+  const executed = new DatabaseSync(folder + "/a.db");
+  executed.exec("create table t (a)");
+  const prepared = new DatabaseSync(folder + "/a.db");
+  prepared.prepare("select * from t").all();
+  const required = new (createRequire(import.meta.url)("node:sqlite").DatabaseSync)(folder + "/b.db");
+  export default { fetch() { return Response.json([executed, prepared, required].map(pages)); } };`;
+  await withWorker({ "main.ts": main }, async (worker) => {
+    await worker.start();
+    assert.deepEqual(await (await worker.fetch("/")).json(), [0, 0, 0]);
+  });
+});
+
 Deno.test("the framework's database leaves checkpoints to replication", async () => {
   const main = `import { database } from "martlet";
   export default { fetch() {

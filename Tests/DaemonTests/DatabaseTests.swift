@@ -39,6 +39,53 @@ import Testing
         }
     }
 
+    @Test func `what an app writes between two syncs is in its replica, however much it is`() async throws {
+        let files = [
+            "main.ts": """
+            import { DatabaseSync } from "node:sqlite";
+            const db = new DatabaseSync(Deno.env.get("MARTLET_DATA") + "/main.db");
+            db.exec("pragma synchronous = off; create table if not exists kept (id text primary key)");
+            const keep = db.prepare("insert into kept values (?)");
+            export default {
+              fetch(request: Request) {
+                const count = Number(new URL(request.url).searchParams.get("n"));
+                for (let n = 0; n < count; n++) keep.run(crypto.randomUUID());
+                return new Response("kept");
+              },
+            };
+            """,
+            "martlet.json": #"{ "durability": "async" }"#,
+        ]
+        try await withStore { store in
+            try await HostFixture.with {
+                $0.store = store
+            } _: { host in
+                try await host.deploy("writer", files)
+                let app = try ApplicationID(validating: "writer")
+                // Each is a transaction of two or three pages. SQLite by itself begins its log anew after 1,000, so about
+                // every two seconds; Litestream reads it each second.
+                for _ in 0..<24 {
+                    #expect(try await host.send("GET", "/?n=60", to: "writer").body == "kept")
+                    try await Task.sleep(for: .milliseconds(250))
+                }
+                try await HostFixture.wait("the writer is asleep") {
+                    await host.daemon.putToSleep(app, isDeep: true)
+                    return try await host.state(of: "writer") == .asleep
+                }
+                let databases = try #require(await host.daemon.databases)
+                _ = try await databases.settled(app, within: .seconds(60))
+                let restored = host.folder.path + "/restored.db"
+                _ = try await run(
+                    tool("litestream"),
+                    ["restore", "-o", restored, "file://\(store.root.path)/apps/writer/epochs/1/main.db"]
+                )
+                let copy = try SQLiteConnection(restored, .readWrite)
+                #expect(try copy.column("pragma integrity_check") == ["ok"])
+                #expect(try copy.column("select count(*) from kept") == ["1440"])
+            }
+        }
+    }
+
     @Test func `an empty host with the same store gets apps and data back`() async throws {
         try await withStore { store in
             try await HostFixture.with {
