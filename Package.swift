@@ -44,7 +44,7 @@ let proxy: [Target] = [
     .testTarget(name: "ProxyTests", dependencies: ["Proxy", "CProxy"], swiftSettings: strict),
     .testTarget(
         name: "ProxyTLSTests",
-        dependencies: ["ProxyTLS", "Proxy"],
+        dependencies: ["ProxyTLS", "Proxy", "TestSupport"],
         exclude: ["Python"],
         swiftSettings: strict
     ),
@@ -144,6 +144,7 @@ let daemon: [Target] = [
         name: "martlet-host-benchmark",
         dependencies: [
             "Archive", "Control", "Daemon", "CSandbox", "Replication", "Storage", "StorageTestSupport",
+            "TestSupport",
             logging,
             nioCore,
         ],

@@ -1,6 +1,7 @@
 import CSandbox
 import Foundation
 import Glibc
+import TestSupport
 
 /// A blocking client that measures the time to the first byte of an answer.
 enum Client {
@@ -32,20 +33,11 @@ enum Client {
 
     static func exchange(_ host: String, _ port: UInt16, _ path: String = "/") -> Answer {
         let begin = ContinuousClock.now
-        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(fd) }
-        var limit = timeval(tv_sec: 60, tv_usec: 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(fd, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
+        var status = 0
+        if let fd = try? HTTPClient.connect(port: port, timeout: 60) {
+            defer { close(fd) }
+            status = self.status(fd, host, path)
         }
-        let status = result == 0 ? status(fd, host, path) : 0
         return Answer(status: status, milliseconds: (ContinuousClock.now - begin) / .milliseconds(1))
     }
 

@@ -32,11 +32,6 @@ final class Site: Sendable {
         )
         configuration.sleep.after = nil
         configuration.limits.holdTime = .seconds(60)
-        // As `--without` of a host: what this machine may lack, with commas.
-        let without = ProcessInfo.processInfo.environment["MARTLET_WITHOUT"] ?? ""
-        configuration.without = Set(
-            without.split(separator: ",").compactMap { HostConfiguration.Isolation(rawValue: String($0)) }
-        )
         return configuration
     }
 

@@ -58,7 +58,7 @@ extension RegistrySettingsTests {
         ].merging(more) { $1 }
     }
 
-    private let port = PrivateRegistry.freePort()
+    private let port = freePort()
 
     @Test func `a token goes to the registry and nowhere else, and what fails keeps the running version`()
         async throws
@@ -203,21 +203,5 @@ private struct PrivateRegistry {
             (try? await HTTPClient.send("GET", "/greeter", host: "127.0.0.1", port: port))?.status == 401
         }
         return PrivateRegistry(child: child, log: log)
-    }
-
-    static func freePort() -> UInt16 {
-        let fd = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(fd) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(fd, $0, size) == 0 ? getsockname(fd, $0, &size) : -1
-            }
-        }
-        // Nothing listens on port 0: the test says so.
-        return result == 0 ? UInt16(bigEndian: address.sin_port) : 0
     }
 }

@@ -67,7 +67,9 @@ final class HostFixture: Sendable {
         for _ in 0..<1200 {
             let text = try String(contentsOf: log, encoding: .utf8)
             if text.contains("Ready:") { return }
-            if !process.isRunning { throw Failure("martlet up ended: \(text)") }
+            if let status = process.exitStatus {
+                throw Failure("martlet up ended with status \(status): \(text)")
+            }
             try await Task.sleep(for: .milliseconds(100))
         }
         throw Failure("martlet up was not ready in 120 s: \(try String(contentsOf: log, encoding: .utf8))")

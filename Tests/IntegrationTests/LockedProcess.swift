@@ -8,6 +8,9 @@ final class LockedProcess: Sendable {
 
     var isRunning: Bool { state.withLock { $0?.isRunning == true } }
 
+    /// Nil while it runs, and before it was started.
+    var exitStatus: Int32? { state.withLock { $0.flatMap { $0.isRunning ? nil : $0.terminationStatus } } }
+
     var identifier: Int32? { state.withLock { $0?.processIdentifier } }
 
     func start(_ program: URL, _ arguments: [String], environment: [String: String], output: URL) throws {

@@ -2,6 +2,7 @@ import Foundation
 import Proxy
 import ProxyTLS
 import Synchronization
+import TestSupport
 
 /// Two proxies of a group with TLS between them: what comes to `entry` goes to `owner`, and from there to an app that
 /// tells what it got.
@@ -38,9 +39,11 @@ struct PeerFixture {
         )
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }  // Nothing depends on it.
-        for authority in ["good", "bad"] {
-            try TLSFixture.makeAuthority(authority, in: folder)
-            for name in ["entry", "owner"] { try TLSFixture.issue(name, by: authority, in: folder) }
+        for name in ["good", "bad"] {
+            let own = folder.appending(path: name)
+            try FileManager.default.createDirectory(at: own, withIntermediateDirectories: true)
+            let authority = try await CertificateAuthority(own)
+            for host in ["entry", "owner"] { try await authority.issue(host, names: [host]) }
         }
         let upstream = try EchoUpstream(path: folder.appending(path: "up.sock").path)
         defer { upstream.stop() }
@@ -54,14 +57,14 @@ struct PeerFixture {
         )
         settings.peers = TLSFront.Peers(
             group: try PeerGroup(secret: secret),
-            authorityPath: folder.appending(path: "good.pem").path
+            authorityPath: folder.appending(path: "good/ca.pem").path
         )
         let front = try TLSFront(settings, proxy: owner)
         try await front.start()
         let failures = Failures()
         var configuration = PeerTLS.Configuration(
             certificate: files("entry", entryAuthority, folder),
-            authorityPath: folder.appending(path: "good.pem").path
+            authorityPath: folder.appending(path: "good/ca.pem").path
         )
         configuration.connectTime = .seconds(5)
         let connector = try PeerTLS(configuration) { failures.add($1) }
@@ -98,8 +101,8 @@ struct PeerFixture {
 
     private static func files(_ name: String, _ authority: String, _ folder: URL) -> CertificateFiles {
         CertificateFiles(
-            chainPath: folder.appending(path: "\(authority)-\(name).pem").path,
-            keyPath: folder.appending(path: "\(authority)-\(name).key").path
+            chainPath: folder.appending(path: "\(authority)/\(name).pem").path,
+            keyPath: folder.appending(path: "\(authority)/\(name).key").path
         )
     }
 
@@ -199,68 +202,5 @@ final class RawClient {
     var isAtEnd: Bool {
         var byte: UInt8 = 0
         return recv(descriptor, &byte, 1, 0) <= 0
-    }
-}
-
-extension TLSFixture {
-    /// A certificate that signs others: `NAME.pem` and `NAME.key`.
-    static func makeAuthority(_ name: String, in folder: URL) throws {
-        try openssl(
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=\(name) authority",
-            "-keyout",
-            folder.appending(path: "\(name).key").path,
-            "-out",
-            folder.appending(path: "\(name).pem").path
-        )
-    }
-
-    /// A certificate that an authority signs: `AUTHORITY-NAME.pem` and `AUTHORITY-NAME.key`.
-    static func issue(_ name: String, by authority: String, in folder: URL) throws {
-        let path = folder.appending(path: "\(authority)-\(name)").path
-        try openssl(
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-subj",
-            "/CN=\(name)",
-            "-keyout",
-            "\(path).key",
-            "-out",
-            "\(path).csr"
-        )
-        try openssl(
-            "x509",
-            "-req",
-            "-in",
-            "\(path).csr",
-            "-CA",
-            folder.appending(path: "\(authority).pem").path,
-            "-CAkey",
-            folder.appending(path: "\(authority).key").path,
-            "-set_serial",
-            "\(UInt32.random(in: 1..<1 << 30))",
-            "-days",
-            "2",
-            "-out",
-            "\(path).pem"
-        )
-    }
-
-    private static func openssl(_ arguments: String...) throws {
-        let (status, output) = try run(["openssl"] + arguments)
-        guard status == 0 else { throw CocoaError(.fileWriteUnknown, userInfo: ["openssl": output]) }
     }
 }

@@ -71,14 +71,14 @@ struct PeerTLSTests {
             let secret = "Peer-Authorization: \(PeerFixture.secret)"
             let without = try await fixture.curlOwner("-H", secret)
             #expect([35, 52, 56].contains(without.status), "\(without)")
-            let bad = shown("bad-entry")
+            let bad = shown("bad/entry")
             let stranger = try await fixture.curlOwner(bad[0], bad[1], bad[2], bad[3], "-H", secret)
             #expect([35, 52, 56].contains(stranger.status), "\(stranger)")
             let plain = try RawClient(port: fixture.peerPort)
             plain.send("GET /x HTTP/1.1\r\nHost: a\r\n\(secret)\r\n\r\n")
             #expect(!plain.read(to: "\r\n\r\n").contains("HTTP/1.1"))
             #expect(fixture.owner.metrics.acceptedConnections == 0)
-            let good = shown("good-entry")
+            let good = shown("good/entry")
             let noSecret = try await fixture.curlOwner(good[0], good[1], good[2], good[3], "--http2")
             #expect(noSecret.output.contains("peer_unauthenticated"), "\(noSecret)")
             let peer = try await fixture.curlOwner(
@@ -143,12 +143,12 @@ struct PeerTLSTests {
         try await PeerFixture.with(entry: "bad") { fixture in
             #expect(try await fixture.curl("/x").contains("\"error\""))
             for end in ["pem", "key"] {
-                let file = fixture.folder.appending(path: "bad-entry.\(end)")
-                try Data(contentsOf: fixture.folder.appending(path: "good-entry.\(end)")).write(to: file)
+                let file = fixture.folder.appending(path: "bad/entry.\(end)")
+                try Data(contentsOf: fixture.folder.appending(path: "good/entry.\(end)")).write(to: file)
             }
             try fixture.connector.reload()
             #expect(try await fixture.curl("/x").hasPrefix("GET /x "))
-            try Data("nonsense".utf8).write(to: fixture.folder.appending(path: "bad-entry.key"))
+            try Data("nonsense".utf8).write(to: fixture.folder.appending(path: "bad/entry.key"))
             #expect(throws: CertificateError.self) { try fixture.connector.reload() }
             #expect(try await fixture.curl("/x").hasPrefix("GET /x "))
         }

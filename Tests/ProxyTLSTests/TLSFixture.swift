@@ -1,6 +1,7 @@
 import Foundation
 import Proxy
 import ProxyTLS
+import TestSupport
 
 /// A proxy with TLS in front, certificates of its own and an upstream that tells what it got.
 struct TLSFixture {
@@ -17,8 +18,8 @@ struct TLSFixture {
         )
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }  // Nothing depends on it.
-        try makeCertificate("a.test", in: folder)
-        try makeCertificate("b.test", in: folder)
+        try await makeCertificate("a.test", in: folder)
+        try await makeCertificate("b.test", in: folder)
         let upstream = try EchoUpstream(path: folder.appending(path: "up.sock").path)
         defer { upstream.stop() }
         let app = App(name: "app")
@@ -50,29 +51,13 @@ struct TLSFixture {
         await proxy.drain(deadline: .zero)
     }
 
-    static func makeCertificate(_ name: String, in folder: URL) throws {
-        let path = folder.appending(path: name).path
-        let (status, output) = try run(
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=\(name)",
-            "-addext",
-            "subjectAltName=DNS:\(name),DNS:*.\(name)",
-            "-keyout",
-            "\(path).key",
-            "-out",
-            "\(path).pem"
+    static func makeCertificate(_ name: String, in folder: URL) async throws {
+        try await CertificateAuthority.selfSigned(
+            name,
+            subject: name,
+            extension: "subjectAltName=DNS:\(name),DNS:*.\(name)",
+            in: folder
         )
-        guard status == 0 else { throw CocoaError(.fileWriteUnknown, userInfo: ["openssl": output]) }
     }
 
     /// curl to the front, trusting the certificate of `name`.

@@ -111,7 +111,7 @@ struct TLSFrontTests {
             #expect(throws: CertificateError.self) { try fixture.front.reload() }
             try old.0.write(to: chain)
             #expect(try fixture.curl("a.test/x", "--http2").hasPrefix("GET /x"))
-            try TLSFixture.makeCertificate("a.test", in: fixture.folder)
+            try await TLSFixture.makeCertificate("a.test", in: fixture.folder)
             #expect(
                 try !fixture.curl("a.test/x", "--http2").hasPrefix("GET /x"),
                 "the new one is not served yet"

@@ -6,7 +6,23 @@ package struct CertificateAuthority: Sendable {
 
     package init(_ folder: URL) async throws {
         self.folder = folder
+        try await Self.selfSigned(
+            "ca",
+            subject: "Test authority",
+            extension: "basicConstraints=critical,CA:TRUE",
+            in: folder
+        )
+    }
+
+    /// Writes `NAME.pem` and `NAME.key` with a certificate that only its own key has signed.
+    package static func selfSigned(
+        _ file: String,
+        subject: String,
+        extension: String,
+        in folder: URL
+    ) async throws {
         try await openssl(
+            in: folder,
             "req",
             "-x509",
             "-newkey",
@@ -17,13 +33,13 @@ package struct CertificateAuthority: Sendable {
             "-days",
             "2",
             "-subj",
-            "/CN=Test authority",
+            "/CN=\(subject)",
             "-addext",
-            "basicConstraints=critical,CA:TRUE",
+            `extension`,
             "-keyout",
-            "ca.key",
+            "\(file).key",
             "-out",
-            "ca.pem"
+            "\(file).pem"
         )
     }
 
@@ -31,7 +47,8 @@ package struct CertificateAuthority: Sendable {
     package func issue(_ file: String, names: [String]) async throws {
         let list = names.map { "DNS:\($0)" }.joined(separator: ",")
         try Data("subjectAltName=\(list)\n".utf8).write(to: folder.appending(path: "extensions"))
-        try await openssl(
+        try await Self.openssl(
+            in: folder,
             "req",
             "-newkey",
             "ec",
@@ -45,7 +62,8 @@ package struct CertificateAuthority: Sendable {
             "-out",
             "new.csr"
         )
-        try await openssl(
+        try await Self.openssl(
+            in: folder,
             "x509",
             "-req",
             "-in",
@@ -74,7 +92,8 @@ package struct CertificateAuthority: Sendable {
         let address = URL(string: url).flatMap { url in
             url.host().map { "\($0):\(url.port ?? 443):127.0.0.1" }
         }
-        return try await run(
+        return try await Self.run(
+            in: folder,
             "curl",
             [
                 "--silent", "--show-error", "--max-time", "60", "--noproxy", "*", "--cacert", "ca.pem",
@@ -84,13 +103,14 @@ package struct CertificateAuthority: Sendable {
         ).output
     }
 
-    private func openssl(_ arguments: String...) async throws {
-        let (status, output) = try await run("openssl", arguments)
+    private static func openssl(in folder: URL, _ arguments: String...) async throws {
+        let (status, output) = try await run(in: folder, "openssl", arguments)
         guard status == 0 else { throw HTTPClient.Failure(description: "openssl \(arguments): \(output)") }
     }
 
     /// Waiting for a process blocks its thread, so it is one of its own: the host may need all others.
-    private func run(
+    private static func run(
+        in folder: URL,
         _ program: String,
         _ arguments: [String]
     ) async throws -> (

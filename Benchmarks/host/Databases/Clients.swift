@@ -1,6 +1,7 @@
 import CSandbox
 import Foundation
 import Glibc
+import TestSupport
 
 /// A blocking client that keeps its connection, as a browser or a service does.
 final class KeptConnection {
@@ -9,24 +10,9 @@ final class KeptConnection {
     private var buffer = [UInt8](repeating: 0, count: 16 << 10)
 
     init?(host: String, port: UInt16) {
+        guard let descriptor = try? HTTPClient.connect(port: port, timeout: 30) else { return nil }
         self.host = host
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var (limit, on) = (timeval(tv_sec: 30, tv_usec: 0), Int32(1))
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard result == 0 else {
-            close(descriptor)
-            return nil
-        }
+        self.descriptor = descriptor
     }
 
     deinit { close(descriptor) }

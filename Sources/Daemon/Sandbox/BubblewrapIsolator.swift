@@ -1,4 +1,3 @@
-import CSandbox
 import Foundation
 
 /// Namespaces of its own and a minimal read-only root, by bubblewrap (`bwrap`, Debian's package bubblewrap).
@@ -90,12 +89,14 @@ package struct BubblewrapIsolator: Isolator {
             environment: [:]
         )
         command.endsWithAll = true
-        command.network = boot.network?.namespace ?? -1
-        let groups = try boot.group?.entrances() ?? []
-        defer { groups.forEach(csandbox_close) }
-        command.groups = groups
         command.openFiles = 4096
-        return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
+        return try ChildProcess.start(
+            command,
+            in: boot.group,
+            network: boot.network,
+            queue: boot.queue,
+            onLine: onLine
+        )
     }
 
     package func launchTool(
@@ -126,12 +127,8 @@ package struct BubblewrapIsolator: Isolator {
             environment: [:]
         )
         command.endsWithAll = true
-        command.network = network?.namespace ?? -1
-        let groups = try group.entrances()
-        defer { groups.forEach(csandbox_close) }
-        command.groups = groups
         let queue = DispatchQueue(label: "tool", target: .global(qos: .utility))
-        return try ChildProcess.start(command, queue: queue, onLine: onLine)
+        return try ChildProcess.start(command, in: group, network: network, queue: queue, onLine: onLine)
     }
 
     package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {
@@ -164,7 +161,7 @@ package struct BubblewrapIsolator: Isolator {
     /// A module that is compiled is written; where that fails, the runtime tries again for 150 ms before it goes on
     /// without (`atomic_write_file_with_retries` of Deno's `sys_traits`), and every wake would wait for it.
     private static func sharedCache(_ cache: String) -> [String] {
-        let (modules, own) = ("/gen", "/gen/file/runtime")
+        let (modules, own) = (RuntimeCache.modules, RuntimeCache.ownModules)
         return [
             "--ro-bind", cache, layout.cache, "--size", "67108864", "--tmpfs", layout.cache + modules,
             "--ro-bind-try", cache + own, layout.cache + own,

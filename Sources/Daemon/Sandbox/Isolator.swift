@@ -1,3 +1,4 @@
+import CSandbox
 package import Dispatch
 
 /// Puts a worker's process into its sandbox.
@@ -47,6 +48,24 @@ package protocol Isolator: Sendable {
     /// `pid`: a process inside the sandbox.
     /// Throws ``SystemError``.
     func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws
+}
+
+extension ChildProcess {
+    /// Starts a program in a control group and a network; where there is none, in this process's.
+    static func start(
+        _ command: Command,
+        in group: (any ControlGroup)?,
+        network: WorkerNetwork?,
+        queue: DispatchQueue,
+        onLine: @escaping @Sendable (Output, ArraySlice<UInt8>) -> Void
+    ) throws -> ChildProcess {
+        var command = command
+        let groups = try group?.entrances() ?? []
+        defer { groups.forEach(csandbox_close) }
+        command.groups = groups
+        command.network = network?.namespace ?? -1
+        return try start(command, queue: queue, onLine: onLine)
+    }
 }
 
 /// Who keeps an app within its bounds.

@@ -1,4 +1,3 @@
-import CSandbox
 import Dispatch
 import Foundation
 
@@ -87,9 +86,9 @@ package struct OCIIsolator: Isolator {
             mounts.append(.bind(cache, Self.layout.cache, isWritable: true))
         } else if let cache = boot.runtimeCache {
             // As in the other sandbox: what is compiled of the app goes into memory.
-            let own = "/gen/file/runtime"
+            let own = RuntimeCache.ownModules
             mounts += [
-                .bind(cache, Self.layout.cache), .memory(Self.layout.cache + "/gen"),
+                .bind(cache, Self.layout.cache), .memory(Self.layout.cache + RuntimeCache.modules),
                 .bind(cache + own, Self.layout.cache + own),
             ]
         } else {
@@ -106,7 +105,7 @@ package struct OCIIsolator: Isolator {
             bundle,
             "\(boot.id)",
             in: boot.folder,
-            groups: try boot.group?.entrances() ?? [],
+            group: boot.group,
             network: boot.network,
             queue: boot.queue,
             onLine
@@ -143,7 +142,7 @@ package struct OCIIsolator: Isolator {
             bundle,
             name,
             in: folder,
-            groups: try group.entrances(),
+            group: group,
             network: network,
             queue: DispatchQueue(label: "tool", target: .global(qos: .utility)),
             onLine
@@ -181,12 +180,11 @@ package struct OCIIsolator: Isolator {
         _ bundle: OCIBundle,
         _ name: String,
         in folder: String,
-        groups: [Int32],
+        group: (any ControlGroup)?,
         network: WorkerNetwork?,
         queue: DispatchQueue,
         _ onLine: @escaping @Sendable (ChildProcess.Output, ArraySlice<UInt8>) -> Void
     ) throws -> ChildProcess {
-        defer { groups.forEach(csandbox_close) }
         // Not in the worker's own folder, which the worker can write to.
         let place = state + "/bundle-" + name
         try StateFolder.make(place, mode: 0o700)
@@ -204,9 +202,7 @@ package struct OCIIsolator: Isolator {
             ],
             environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]
         )
-        command.groups = groups
-        command.network = network?.namespace ?? -1
         command.openFiles = 4096
-        return try ChildProcess.start(command, queue: queue, onLine: onLine)
+        return try ChildProcess.start(command, in: group, network: network, queue: queue, onLine: onLine)
     }
 }

@@ -1,4 +1,3 @@
-import CSandbox
 import Dispatch
 
 /// No sandbox but the runtime's own permissions: for machines on which nothing else works, and only on request.
@@ -41,12 +40,14 @@ package struct PlainIsolator: Isolator {
             environment: environment,
             directory: "/"
         )
-        let groups = try boot.group?.entrances() ?? []
-        defer { groups.forEach(csandbox_close) }
-        command.groups = groups
         command.openFiles = 4096
-        command.network = boot.network?.namespace ?? -1
-        return try ChildProcess.start(command, queue: boot.queue, onLine: onLine)
+        return try ChildProcess.start(
+            command,
+            in: boot.group,
+            network: boot.network,
+            queue: boot.queue,
+            onLine: onLine
+        )
     }
 
     package func launchTool(
@@ -70,17 +71,14 @@ package struct PlainIsolator: Isolator {
         let arguments = arguments.map {
             $0.replacing("/runtime/", with: runtime + "/").replacing("/app", with: files)
         }
-        var command = ChildProcess.Command(
+        let command = ChildProcess.Command(
             path: deno,
             arguments: arguments,
             environment: ToolEnvironment.make(layout).merging(environment) { $1 },
             directory: files
         )
-        let groups = try group.entrances()
-        defer { groups.forEach(csandbox_close) }
-        command.groups = groups
         let queue = DispatchQueue(label: "tool", target: .global(qos: .utility))
-        return try ChildProcess.start(command, queue: queue, onLine: onLine)
+        return try ChildProcess.start(command, in: group, network: nil, queue: queue, onLine: onLine)
     }
 
     package func graft(_ folders: WorkerFolders, into boot: WorkerBoot, pid: Int32) async throws {}

@@ -11,6 +11,10 @@ package final class RuntimeCache: Sendable {
     private let folder: StateFolder
     private let isThere: Mutex<Bool>
 
+    /// Where in the cache compiled modules are, and among them the harness's own: it lies at `/runtime`.
+    static let modules = "/gen"
+    static let ownModules = modules + "/file/runtime"
+
     /// The first boot compiles, the second writes what the first has learned.
     private static let boots = 2
 

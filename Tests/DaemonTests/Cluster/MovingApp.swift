@@ -120,26 +120,10 @@ final class Witnesses: Sendable {
     /// Writes that were answered with 200.
     var acknowledged: Set<String> { Set(all.filter { $0.isWrite && $0.status == 200 }.map(\.id)) }
 
-    /// Answers that show two hosts, or two epochs, at the same time: one that began after another of a later epoch had
-    /// ended.
+    /// Answers that show two hosts, or two epochs, at the same time.
     var contradictions: [String] {
-        var found: [String] = []
-        let known = all.filter { $0.epoch > 0 }.sorted { $0.begin < $1.begin }
-        let hosts = Dictionary(grouping: known, by: \.epoch).mapValues { Set($0.map(\.host)) }
-        for (epoch, names) in hosts where names.count > 1 {
-            found.append("epoch \(epoch) was answered by \(names)")
-        }
-        let ends = known.sorted { $0.end < $1.end }
-        var (index, newest) = (0, 0)
-        for answer in known {
-            while index < ends.count, ends[index].end < answer.begin {
-                newest = max(newest, ends[index].epoch)
-                index += 1
-            }
-            if answer.epoch < newest {
-                found.append("\(answer.host) answered at epoch \(answer.epoch) after epoch \(newest)")
-            }
-        }
-        return found
+        ServedAnswer.contradictions(
+            among: all.map { ServedAnswer(host: $0.host, epoch: $0.epoch, begin: $0.begin, end: $0.end) }
+        )
     }
 }

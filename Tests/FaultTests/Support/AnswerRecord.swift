@@ -1,3 +1,5 @@
+import TestSupport
+
 /// What a client was answered, by whom, at which epoch, and when.
 struct Answer: Sendable {
     var app: String
@@ -53,24 +55,10 @@ struct AnswerRecord: Sendable {
     }
 
     private func contradictions(of app: String) -> [String] {
-        var found: [String] = []
-        let known = answers.filter { $0.app == app && $0.epoch > 0 }.sorted { $0.begin < $1.begin }
-        let hosts = Dictionary(grouping: known, by: \.epoch).mapValues { Set($0.map(\.host)) }
-        for (epoch, names) in hosts.sorted(by: { $0.key < $1.key }) where names.count > 1 {
-            found.append("\(app): epoch \(epoch) was answered by \(names.sorted())")
+        let served = answers.filter { $0.app == app }.map {
+            ServedAnswer(host: $0.host, epoch: $0.epoch, begin: $0.begin, end: $0.end)
         }
-        let ends = known.sorted { $0.end < $1.end }
-        var (index, newest) = (0, 0)
-        for answer in known {
-            while index < ends.count, ends[index].end < answer.begin {
-                newest = max(newest, ends[index].epoch)
-                index += 1
-            }
-            if answer.epoch < newest {
-                found.append("\(app): \(answer.host) answered at epoch \(answer.epoch) after epoch \(newest)")
-            }
-        }
-        return found
+        return ServedAnswer.contradictions(among: served).map { "\(app): \($0)" }
     }
 
     /// Reads that did not find a row whose writing had been acknowledged before they began.
