@@ -150,44 +150,26 @@ enum Main {
         }
     }
 
-    /// New versions under load.
+    /// New versions under load. The baseline is the same load without deployments.
     private static func deploys(count: Int) async throws {
         try await Site.with { site in
             try await site.deploy("site", "export default { fetch: () => new Response('v') };")
-            let clients = (0..<4).map { _ in
-                Task {
-                    var (good, bad): ([Double], [Int: Int]) = ([], [:])
-                    while !Task.isCancelled {
-                        let answer = await site.send("site")
-                        if answer.status == 200 {
-                            good.append(answer.milliseconds)
-                        } else {
-                            bad[answer.status, default: 0] += 1
-                        }
-                        try? await Task.sleep(for: .milliseconds(2))
-                    }
-                    return (good, bad)
+            let quiet = try await site.underLoad { try await Task.sleep(for: .seconds(5)) }
+            print("requests without deployments   \(Times(quiet.times).text); failed: \(quiet.failures)")
+            var times: [Double] = []
+            let busy = try await site.underLoad {
+                for number in 1...max(1, count) {
+                    let begin = ContinuousClock.now
+                    try await site.deploy(
+                        "site",
+                        "export default { fetch: () => new Response('v\(number)') };"
+                    )
+                    times.append((ContinuousClock.now - begin) / .milliseconds(1))
+                    if number.isMultiple(of: 100) { print("deployed \(number) of \(count) versions") }
                 }
             }
-            // The baseline: the same load without deployments.
-            try await Task.sleep(for: .seconds(3))
-            var times: [Double] = []
-            for number in 0..<count {
-                let begin = ContinuousClock.now
-                try await site.deploy("site", "export default { fetch: () => new Response('v\(number)') };")
-                times.append((ContinuousClock.now - begin) / .milliseconds(1))
-            }
-            clients.forEach { $0.cancel() }
-            var (good, bad): ([Double], Int) = ([], 0)
-            for client in clients {
-                let (times, failures) = await client.value
-                good += times
-                bad += failures.values.reduce(0, +)
-                if !failures.isEmpty { print("failures by status: \(failures)") }
-            }
-            print("deployments   \(Times(times).text)")
-            print("requests      \(Times(good).text)")
-            print("failed requests: \(bad)")
+            print("deployments                    \(Times(times).text)")
+            print("requests beside them           \(Times(busy.times).text); failed: \(busy.failures)")
         }
     }
 
@@ -202,6 +184,40 @@ enum Main {
 }
 
 extension Site {
+    /// Sends requests to the app "site" from four clients, each with a pause of 2 ms between two, until `body` has ended.
+    ///
+    /// - Returns: the answers' times in milliseconds, and how many were not 200, by status.
+    fileprivate func underLoad(
+        _ body: () async throws -> Void
+    ) async throws -> (times: [Double], failures: [Int: Int]) {
+        let clients = (0..<4).map { _ in
+            Task {
+                var (times, failures): ([Double], [Int: Int]) = ([], [:])
+                while !Task.isCancelled {
+                    let answer = await send("site")
+                    if answer.status == 200 {
+                        times.append(answer.milliseconds)
+                    } else {
+                        failures[answer.status, default: 0] += 1
+                    }
+                    try? await Task.sleep(for: .milliseconds(2))
+                }
+                return (times, failures)
+            }
+        }
+        let result: Result<Void, any Error>
+        do { result = .success(try await body()) } catch { result = .failure(error) }
+        clients.forEach { $0.cancel() }
+        var (times, failures): ([Double], [Int: Int]) = ([], [:])
+        for client in clients {
+            let (answered, failed) = await client.value
+            times += answered
+            failures.merge(failed, uniquingKeysWith: +)
+        }
+        try result.get()
+        return (times, failures)
+    }
+
     /// Prepares a folder with one host, and hands it to a second one.
     static func with(
         _ change: (inout HostConfiguration) -> Void,

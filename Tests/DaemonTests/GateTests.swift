@@ -151,6 +151,7 @@ actor StoppableS3 {
 
     func stop() async {
         await server?.process.stop(grace: .seconds(5))
+        SeaweedFS.removeSockets(ports: ports)
         server = nil
     }
 

@@ -54,6 +54,7 @@ package struct SeaweedFS: Sendable {
         _ body: (SeaweedFS) async throws -> Result
     ) async throws -> Result {
         let process = try start(folder: folder, ports: ports, options: options)
+        defer { removeSockets(ports: ports) }
         let server = SeaweedFS(port: ports[0], process: process)
         do {
             try await server.waitUntilReady()
@@ -102,6 +103,19 @@ package struct SeaweedFS: Sendable {
             environment: ["HOME": folder],
             folder: folder
         )
+    }
+
+    /// Removes the sockets that the server leaves in the system's temporary folder, whatever its own folder is: one for
+    /// each port and one for the gRPC port 10,000 above it.
+    package static func removeSockets(ports: [Int]) {
+        for port in ports {
+            for role in ["master", "volume", "filer", "s3"] {
+                try? FileManager.default.removeItem(atPath: "/tmp/seaweedfs-\(role)-\(port).sock")
+                try? FileManager.default.removeItem(
+                    atPath: "/tmp/seaweedfs-\(role)-grpc-\(port + 10_000).sock"
+                )
+            }
+        }
     }
 
     package func waitUntilReady() async throws {

@@ -26,6 +26,7 @@ final class FaultCluster: Sendable {
     /// Where clients are.
     let client: TestNetwork.Machine
     private let controlAddress: String
+    private let storePorts: [Int]
 
     /// Runs `body` with a cluster whose hosts are all online, and removes everything, whatever happens.
     static func with(
@@ -68,9 +69,10 @@ final class FaultCluster: Sendable {
         client = machine("client")
         let secret = folder.appending(path: "secret")
         try Data("0123456789abcdef0123456789abcdef".utf8).write(to: secret)
+        storePorts = Array(ports[0..<4])
         let weed = SeaweedFS.command(
             folder: folder.appending(path: "weed").path,
-            ports: Array(ports[0..<4]),
+            ports: storePorts,
             address: machine("store").address
         )
         try SeaweedFS.prepare(folder: folder.appending(path: "weed").path)
@@ -163,6 +165,7 @@ final class FaultCluster: Sendable {
         }
         await temporal.kill()
         await store.kill()
+        SeaweedFS.removeSockets(ports: storePorts)
         endFrozenWorkers()
     }
 
