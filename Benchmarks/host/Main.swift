@@ -150,7 +150,9 @@ enum Main {
         }
     }
 
-    /// New versions under load. The baseline is the same load without deployments.
+    /// New versions under load.
+    ///
+    /// The baseline is the same load without deployments.
     private static func deploys(count: Int) async throws {
         try await Site.with { site in
             try await site.deploy("site", "export default { fetch: () => new Response('v') };")
