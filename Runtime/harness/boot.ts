@@ -6,7 +6,7 @@ import { ControlConnection } from "./control.ts";
 import { errorText } from "./failure.ts";
 import { log, patchConsole } from "./logs.ts";
 import { patchRequestConstructor } from "./request.ts";
-import { patchSQLite } from "./statements.ts";
+import { patchSQLite, patchThreads } from "./statements.ts";
 import type { Worker } from "./worker.ts";
 
 /**
@@ -21,7 +21,8 @@ export const Boot = {
     worker.sockets.patchUpgrade();
     listenForErrors();
     patchExit();
-    patchSQLite();
+    patchSQLite((text) => log("warn", text, "martlet"));
+    patchThreads(new URL("./thread.ts", import.meta.url).href);
     exerciseDatabase();
     const nativeServe = Deno.serve;
     const server = nativeServe(

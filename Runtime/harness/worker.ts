@@ -11,7 +11,7 @@ import { log } from "./logs.ts";
 import type { CronMessage, HostMessage, StartMessage, StopMessage } from "./messages.ts";
 import { openRequest } from "./request.ts";
 import { SocketRegistry } from "./sockets.ts";
-import { statementsHeader, statementsReport } from "./statements.ts";
+import { beginStatements, statementsHeader, statementsReport } from "./statements.ts";
 import { WorkLedger } from "./work.ts";
 
 /** How long the app's state must last until the host is told, in milliseconds. */
@@ -254,6 +254,7 @@ export class Worker {
     const ended = () => this.#end("requests");
     info.completed.then(ended, ended);
     const context = new RequestContext(this, state.start, requestID);
+    beginStatements(context);
     let answer: unknown;
     try {
       answer = withScope(context, () => state.app.fetch(request, this.#env, context));
