@@ -296,7 +296,7 @@ let cluster: [Target] = [
         name: "OrchestrationTests",
         dependencies: [
             "Archive", "CLI", "ClusterContract", "Control", "Orchestration", "Slicer", "Storage", "Temporal",
-            "TemporalTesting", logging,
+            "StorageTestSupport", "TemporalTesting", "TestSupport", logging,
         ],
         exclude: ["Histories"],
         swiftSettings: strict

@@ -119,6 +119,16 @@ final class ClusterProcesses {
         for process in processes where process.isRunning { kill(process.processIdentifier, SIGKILL) }
     }
 
+    /// How long pushes of routes have taken since the slicer's present run began.
+    func routePushes() async throws -> RoutePushes {
+        let output = try await run(
+            URL(fileURLWithPath: tool("temporal")),
+            ["workflow", "show", "--workflow-id", "slicer", "--address", temporal, "--output", "json"]
+        )
+        guard output.status == 0 else { throw MartletError(.internal, "read the slicer's history: \(output.text)") }
+        return try RoutePushes(history: Data(output.text.utf8))
+    }
+
     // MARK: - The command line
 
     struct Host: Decodable {

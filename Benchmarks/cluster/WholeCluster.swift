@@ -58,6 +58,7 @@ struct WholeCluster {
             Summary.print(outcomes, kept: kept, windows: windows)
             Summary.parts("steps of a move", whole)
             Summary.parts("the step cutOver", inside)
+            Summary.line("routes pushed to a host", try await cluster.routePushes().milliseconds)
             for failure in failures { print("  \(failure)") }
         }
     }
@@ -80,12 +81,14 @@ struct WholeCluster {
             }
             try await Task.sleep(for: .seconds(1))
             let outcomes = await load.stop()
+            let pushes = try await cluster.routePushes()
             var kept: Set<Int> = []
             for name in names { kept.formUnion(try await Witness.kept(of: name, port: ports[0])) }
             print(
                 "drain of three hosts in turn, \(count) apps, \(rate) writes/s and \(rate) reads/s in all, SeaweedFS"
             )
             print("  drained: \(times.joined(separator: ", "))")
+            Summary.line("routes pushed to a host", pushes.milliseconds)
             Summary.print(outcomes, kept: kept, windows: [])
         }
     }
@@ -178,9 +181,11 @@ enum Summary {
         return "p50 \(quantile(0.5)) p99 \(quantile(0.99)) max \(String(format: "%.0f", last)) ms"
     }
 
-    static func parts(_ name: String, _ values: [Int]) {
+    static func parts(_ name: String, _ values: [Int]) { line(name, values.map(Double.init)) }
+
+    static func line(_ name: String, _ milliseconds: [Double]) {
         Swift.print(
-            "  \(name.padding(toLength: 30, withPad: " ", startingAt: 0)) \(values.count): \(quantiles(values.map(Double.init)))"
+            "  \(name.padding(toLength: 30, withPad: " ", startingAt: 0)) \(milliseconds.count): \(quantiles(milliseconds))"
         )
     }
 

@@ -91,7 +91,7 @@ extension HostDaemon {
         } else {
             worker =
                 isFromPool
-                ? try await pool.take() : try await pool.boot(folders, memoryLimit: memory)
+                ? try await pool.take(for: app) : try await pool.boot(folders, memoryLimit: memory)
         }
         let log = logs.log(of: version.app)
         do {

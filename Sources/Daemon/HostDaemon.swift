@@ -65,6 +65,8 @@ public actor HostDaemon: Service {
     var spare: (files: String, worker: Worker)?
     /// Jobs that run now.
     var cronRunning: Set<CronKey> = []
+    /// What gets the jobs of apps that have just come from other hosts.
+    var learningJobs: [ApplicationID: Task<Void, Never>] = [:]
     let stopping = Once<Void>()
 
     private var nextInstance = 1

@@ -1,5 +1,7 @@
+import ClusterContract
 import Control
 import Foundation
+import Synchronization
 import Temporal
 import Testing
 
@@ -71,6 +73,40 @@ struct ApplicationTests {
         }
     }
 
+    @Test func `a host that takes no routes holds up none of the others, and gets the newest at last`() async throws {
+        try await ClusterFixture.with(hosts: 3) { cluster in
+            let app = try ApplicationID(validating: "guestbook")
+            try await cluster.deploy("guestbook")
+            let home = try await cluster.placement(of: app).host.id
+            try await cluster.until("every host knows where the app is") {
+                cluster.hosts.allSatisfy { $0.table?.host(of: app).id == home }
+            }
+            let deaf = try #require(cluster.hosts.last { $0.id != home })
+            let others = cluster.hosts.filter { $0.id != deaf.id }
+            let isHeard = Mutex(false)
+            deaf.before("publish") {
+                while !isHeard.withLock(\.self) { try await Task.sleep(for: .milliseconds(5)) }
+            }
+            for _ in 0..<2 {
+                let before = try await cluster.placement(of: app).host.id
+                let target = try #require(others.first { $0.id != before })
+                _ = try await cluster.service.move(app, to: target.id) { _ in }
+                try await cluster.until("the others know where the app is now") {
+                    others.allSatisfy { $0.table?.host(of: app).id == target.id }
+                }
+            }
+            #expect(try await cluster.placement(of: app).host.id == home)
+            isHeard.withLock { $0 = true }
+            let slicer: WorkflowHandle<Nothing> = cluster.client.handle(id: ClusterNames.slicer)
+            let newest = try await slicer.query(SlicerContract.table).generation
+            try await cluster.until("the last one knows it too") { (deaf.table?.generation ?? 0) >= newest }
+            for host in cluster.hosts {
+                let told = host.generations
+                #expect(zip(told, told.dropFirst()).allSatisfy { $0 < $1 }, "\(host.id): \(told)")
+            }
+        }
+    }
+
     @Test func `a move that fails in whatever step leaves one host that serves`() async throws {
         try await ClusterFixture.with(hosts: 2) { cluster in
             for step in ["prepare", "follow", "cutOver", "quiesce", "adopt", "handOver", "remove"] {
@@ -109,9 +145,13 @@ struct ApplicationTests {
     @Test func `a first deployment that fails leaves no app behind`() async throws {
         try await ClusterFixture.with(hosts: 1) { cluster in
             let app = try ApplicationID(validating: "guestbook")
-            cluster.hosts[0].fail("check \(app)", .refused(.checkFailed))
-            await #expect { try await cluster.deploy("guestbook") } throws: {
-                ($0 as? MartletError)?.code == .checkFailed
+            // Its first start is its check: there is no version that goes on when it fails.
+            for fault in [SimulatedHost.Fault.refused(.checkFailed), .lostAnswer(.checkFailed)] {
+                cluster.hosts[0].fail("adopt \(app)", fault)
+                await #expect { try await cluster.deploy("guestbook") } throws: {
+                    ($0 as? MartletError)?.code == .checkFailed
+                }
+                #expect(cluster.servers(of: app) == [:])
             }
             await #expect { _ = try await cluster.service.application(app) } throws: {
                 ($0 as? MartletError)?.code == .notFound

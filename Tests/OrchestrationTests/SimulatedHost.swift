@@ -36,6 +36,8 @@ final class SimulatedHost: HostOrders, Sendable {
         var closed: Set<ApplicationID> = []
         var highest: [ApplicationID: Int] = [:]
         var generation = 0
+        /// Those that it was told, in order.
+        var generations: [Int] = []
         var table: RouteTable?
         var environment: [ApplicationID: [SealedVariable]] = [:]
         var loads: [ApplicationID: Int] = [:]
@@ -66,6 +68,7 @@ final class SimulatedHost: HostOrders, Sendable {
 
     var orders: [String] { state.withLock { $0.orders } }
     func epoch(of app: ApplicationID) -> Int? { state.withLock { $0.serving[app] } }
+    var generations: [Int] { state.withLock { $0.generations } }
     var table: RouteTable? { state.withLock { $0.table } }
     var serving: [ApplicationID: Int] { state.withLock { $0.serving } }
     func environment(of app: ApplicationID) -> [SealedVariable] {
@@ -225,7 +228,11 @@ final class SimulatedHost: HostOrders, Sendable {
     }
 
     func abandon(_ order: AbandonOrder) async throws {
-        try await carryOut("abandon", app: order.app, number: order.number) { _ in }
+        try await carryOut("abandon", app: order.app, number: order.number) { state in
+            if state.serving.removeValue(forKey: order.app) != nil {
+                self.store.release(order.app, by: self.id)
+            }
+        }
     }
 
     func remove(_ order: RemoveOrder) async throws -> RemoveReport {
@@ -253,6 +260,11 @@ final class SimulatedHost: HostOrders, Sendable {
     }
 
     func publish(_ order: PublishOrder) async throws -> PublishReport {
+        let hook = state.withLock { state in
+            state.generations.append(order.change.generation)
+            return state.hooks["publish"]
+        }
+        try await hook?()
         let applied = try state.withLock { try $0.table?.applying(order.change) }
         let table = if let applied { applied } else { try await fetch() }
         return state.withLock { state in

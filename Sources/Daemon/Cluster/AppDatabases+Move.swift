@@ -81,6 +81,8 @@ extension AppDatabases {
                 try await followed.follower.wait(for: newest, timeout: .seconds(600))
             }
             bytes += HostDaemon.fileBytes(followed.path)
+            // So that little is left to be flushed when the app is here.
+            try await blocking { try OpenFile(followed.path, flags: O_RDWR).synchronize() }
         }
         return (copy.followers.count, bytes)
     }
@@ -138,15 +140,14 @@ extension AppDatabases {
     /// - Returns: how far the replica of each database is.
     /// - Throws: ``MartletError`` with code `unavailable`; the app is this host's still then.
     func giveUp(_ app: ApplicationID, within limit: Duration) async throws -> [DatabasePosition] {
-        _ = try await settled(app, within: limit)
-        guard let entry = placed[app] else {
-            throw MartletError(.ownedElsewhere, "\(app) is not this host's any more")
-        }
+        let entry = try await replicated(app, within: limit)
         do {
             try await Ownership(app: app.rawValue, store: store).release(entry.claim)
         } catch {
             throw Self.shown(error, "give \(app) up")
         }
+        // How far the replica is has been noted on the disk meanwhile, where the next placement looks for it.
+        await entry.tail?.value
         let positions = entry.local.databases.sorted { $0.key < $1.key }.compactMap { name, known in
             // Without a file it was removed.
             known.inode == 0

@@ -99,6 +99,7 @@ extension AppDatabases {
         }
         let entry = Placed(app: app, claim: claim, lease: lease, record: record, local: local)
         entry.isContinuing = true
+        entry.isFlushed = false
         placed[app] = entry
         // Before any worker's databases are looked at: their streams go on where these end.
         enqueue(entry) { [pieces] in await self.goOn(entry, with: pieces) }
@@ -166,8 +167,8 @@ extension AppDatabases {
                     entry.gate?.add(piece.name, piece.database)
                 }
                 entry.isContinuing = false
-                // It was not woken, or could not be.
-                if entry.workers == 0 { await settle(entry, until: nil) }
+                // Behind what watches the folder, for which answers wait.
+                enqueue(entry) { [pieces] in await self.noteWhole(entry, pieces) }
                 return
             } catch let error as ReplicationError where error.code == .superseded {
                 return await fence(entry.app, because: error.message)
@@ -185,7 +186,6 @@ extension AppDatabases {
     }
 
     private func continueReplicas(_ entry: Placed, _ pieces: [Continued]) async throws {
-        let note = folder.placement(entry.app.rawValue)
         try await forEachConcurrently(pieces, width: 8) { [replicator] piece in
             _ = try await replicator.resume(
                 piece.database,
@@ -195,13 +195,30 @@ extension AppDatabases {
             )
         }
         try await entry.record.write(entry.app.rawValue, to: store)
-        // The note says that the data is whole, also after the machine has lost its power.
-        try await blocking {
-            for piece in pieces {
-                try OpenFile(piece.database.path, flags: O_RDWR).synchronize()
-                try FileSystem.synchronizeFolder(of: piece.database.path)
+    }
+
+    /// Notes that the data here is whole, also after the machine has lost its power.
+    ///
+    /// Without the note, which a crash before this leaves, the data comes from the replica, where all is that was confirmed.
+    private func noteWhole(_ entry: Placed, _ pieces: [Continued]) async {
+        guard placed[entry.app] === entry else { return }
+        do {
+            try await blocking {
+                for piece in pieces {
+                    try OpenFile(piece.database.path, flags: O_RDWR).synchronize()
+                    try FileSystem.synchronizeFolder(of: piece.database.path)
+                }
             }
+            entry.isFlushed = true
+            guard placed[entry.app] === entry else { return }
+            try note(entry)
+        } catch {
+            logger.error(
+                "a placement was not noted",
+                metadata: ["app": "\(entry.app)", "error": "\(error)"]
+            )
         }
-        try entry.local.write(note)
+        // It was not woken, or could not be.
+        if entry.workers == 0 { await settle(entry, until: nil) }
     }
 }

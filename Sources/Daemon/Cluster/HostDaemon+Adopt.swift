@@ -82,6 +82,12 @@ extension HostDaemon {
             epoch: order.fromEpoch,
             limit: configuration.cluster?.moves.followedDatabases ?? 8
         )
+        // Its start is to wait for no worker.
+        do { if pool.isUsable { try await pool.keep(for: order.app.rawValue) } } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            logger.info("no worker is kept for an app that comes", metadata: ["error": "\(error)"])
+        }
         return FollowReport(databases: count, bytes: bytes, milliseconds: (uptime() - begin).milliseconds)
     }
 
@@ -106,15 +112,12 @@ extension HostDaemon {
         entry.isRemoved = false
         entry.databaseBytes = Int(placed.bytes)
         entries[app] = entry
-        do { try await learnCron(of: app) } catch {
-            // The app is worth more than its jobs; those of its routes are learned when it starts.
-            logger.error(
-                "the jobs of an app are not known",
-                metadata: ["app": "\(app)", "error": "\(error)"]
-            )
-        }
+        defer { dropKeptWorker(of: app) }
         do {
-            try await takeIntoService(entry, version, isAwake: order.isAwake)
+            // What nothing was written under before is looked at on a copy first.
+            if order.cause == .first, placed.databases > 0 { _ = try await check(specification) }
+            // Requests of an app that moves wait for the end of this, and none of them needs its jobs.
+            try await takeIntoService(entry, version, order, learnsJobsLater: order.cause == .move)
         } catch {
             guard order.cause == .failover else {
                 await retreat(entry, databases)
@@ -156,15 +159,26 @@ extension HostDaemon {
         return AdoptReport(repeated: epoch)
     }
 
-    private func takeIntoService(_ entry: Entry, _ version: StateStore.Version, isAwake: Bool) async throws {
+    private func dropKeptWorker(of app: ApplicationID) {
+        // Mostly it has been taken. Giving it back may boot or end others, which nobody here waits for.
+        spawn { [pool] in await pool.giveUp(app.rawValue) }
+    }
+
+    private func takeIntoService(
+        _ entry: Entry,
+        _ version: StateStore.Version,
+        _ order: AdoptOrder,
+        learnsJobsLater: Bool
+    ) async throws {
         let app = entry.record.id
+        if !learnsJobsLater || !order.isAwake { await learnJobs(of: app) }
         // Its flush to the disk goes on beside the start.
         async let used: Void = store.use(version, now: Date())
         entry.record.version = version.id
         entry.record.deployedAt = Date()
         entry.record.sleepAfter = version.settings.sleepAfter
         entry.lastFailure = nil
-        guard isAwake else {
+        guard order.isAwake else {
             entry.departure = nil
             table[app.rawValue] = entry.cell
             handle(.resume, entry)
@@ -189,7 +203,46 @@ extension HostDaemon {
         adopt(instance, entry)
         table[app.rawValue] = entry.cell
         handle(.adopt(instance.id), entry)
-        try await takeCron(of: version, routes: instance.report.cron ?? [])
+        if order.cause == .first { fillCache(instance, order.specification) }
+        let routes = instance.report.cron ?? []
+        guard learnsJobsLater else { return try await takeCron(of: version, routes: routes) }
+        // Beside the requests that go on now; whoever looks for what is due waits for it.
+        learningJobs[app] = Task { [self] in
+            await learnJobs(of: app)
+            if entries[app] === entry, entry.departure == nil {
+                do { try await takeCron(of: version, routes: routes) } catch {
+                    logger.error(
+                        "the jobs of an app are not noted",
+                        metadata: ["app": "\(app)", "error": "\(error)"]
+                    )
+                }
+            }
+            learningJobs[app] = nil
+        }
+    }
+
+    /// Gets the jobs of an app, and which slots were given, from the host that had it before.
+    private func learnJobs(of app: ApplicationID) async {
+        do { try await learnCron(of: app) } catch {
+            // The app is worth more than its jobs; those of its routes are learned when it starts.
+            logger.error(
+                "the jobs of an app are not known",
+                metadata: ["app": "\(app)", "error": "\(error)"]
+            )
+        }
+    }
+
+    /// Of a version that was started without a check before and is slow to load, compiled modules are kept from now on.
+    private func fillCache(_ instance: Instance, _ specification: ApplicationSpecification) {
+        guard instance.startTime > configuration.limits.slowImport else { return }
+        spawn { [self] in
+            do { _ = try await check(specification) } catch {
+                logger.warning(
+                    "the compiled modules of an app are not kept",
+                    metadata: ["app": "\(specification.app)", "error": "\(error)"]
+                )
+            }
+        }
     }
 
     /// An app that could not be started is given up, so that its old host can have it back.

@@ -10,6 +10,7 @@ extension HostDaemon {
         let databases = try clusterDatabases()
         let app = order.app
         await databases.abandonFollow(app)
+        await pool.giveUp(app.rawValue)
         if let entry = entries[app] {
             // One that has left, and whose way back came to nothing, still sends requests on.
             guard entry.departure == nil else { return }

@@ -24,6 +24,8 @@ extension HostDaemon {
     @discardableResult
     package func fireCron(at now: CronSlot) async -> [CronPlan.Firing] {
         var started: [CronPlan.Firing] = []
+        // Those of an app that has just come are decided with what its last host knew; the store's own limits bound this.
+        for task in learningJobs.values { await task.value }
         for (app, entry) in entries where !entry.cron.isEmpty && isPlacedHere(entry) {
             var plan = CronPlan(
                 entries: entry.cron.map { CronPlan.Entry(job: $0.job, lastSlot: $0.lastSlot) }

@@ -20,7 +20,7 @@ extension AppDatabases {
             throw MartletError(.conflict, "\(app) is not this host's any more; try again")
         }
         entry.workers += 1
-        if entry.workers == 1 { enqueue(entry) { await self.attend(entry) } }
+        if entry.workers == 1 { entry.attending = enqueue(entry) { await self.attend(entry) } }
         switch durability ?? (configuration.isRemote ? .gated : .async) {
         case .gated: return gate(of: entry)
         case .async:
@@ -57,7 +57,7 @@ extension AppDatabases {
             try await Task.sleep(for: .milliseconds(2))
         }
         // Its folder is watched from there on.
-        await entry.tail?.value
+        await entry.attending?.value
         _ = await watcher.scanNow(folder.data(entry.app.rawValue))
     }
 
@@ -79,6 +79,14 @@ extension AppDatabases {
         _ app: ApplicationID,
         within limit: Duration
     ) async throws -> [String: ReplicaPosition] {
+        let entry = try await replicated(app, within: limit)
+        // How far the replica is has been noted on the disk too, where the next placement looks for it.
+        await entry.tail?.value
+        return entry.local.databases.compactMapValues { $0.transaction.map(ReplicaPosition.init) }
+    }
+
+    /// The same, but what is noted on the disk may still be under way.
+    func replicated(_ app: ApplicationID, within limit: Duration) async throws -> Placed {
         guard let entry = placed[app] else {
             throw MartletError(.conflict, "\(app) is not placed on this host")
         }
@@ -90,11 +98,9 @@ extension AppDatabases {
                     "the last changes of \(app) are not in the replica after \(limit.milliseconds / 1000) s"
                 )
             }
-            try await Task.sleep(for: .milliseconds(2))
+            try await Task.sleep(for: .milliseconds(1))
         }
-        // How far the replica is has been noted on the disk too, where the next placement looks for it.
-        await entry.tail?.value
-        return entry.local.databases.compactMapValues { $0.transaction.map(ReplicaPosition.init) }
+        return entry
     }
 
     private func attend(_ entry: Placed) async {
@@ -118,7 +124,7 @@ extension AppDatabases {
             }
         }
         guard entry.local != before else { return }
-        do { try entry.local.write(folder.placement(app.rawValue)) } catch {
+        do { try note(entry) } catch {
             logger.error("a placement was not noted", metadata: ["app": "\(app)", "error": "\(error)"])
         }
         await writeRecord(entry)
@@ -207,6 +213,12 @@ extension AppDatabases {
         entry.isRecordDirty = true
     }
 
+    /// Writes down what is known of an app's data, once all of it is on the disk.
+    func note(_ entry: Placed) throws {
+        guard entry.isFlushed else { return }
+        try entry.local.write(folder.placement(entry.app.rawValue))
+    }
+
     func writeRecord(_ entry: Placed) async {
         guard entry.isRecordDirty else { return }
         do {
@@ -247,7 +259,7 @@ extension AppDatabases {
         entry.gate = nil
         entry.news = nil
         await watcher.remove(data)
-        do { try entry.local.write(folder.placement(entry.app.rawValue)) } catch {
+        do { try note(entry) } catch {
             logger.error("a placement was not noted", metadata: ["app": "\(entry.app)", "error": "\(error)"])
         }
     }
@@ -265,8 +277,8 @@ extension AppDatabases {
 
     private func release(_ name: String, _ one: Streamed, _ entry: Placed) async {
         do {
-            // One that was found a moment ago may not be registered yet.
-            _ = try await replicator.watch(one.database)
+            // One that was found a moment ago may not be registered yet; others need no sync beside that of the release.
+            if await !replicator.isWatched(one.database) { _ = try await replicator.watch(one.database) }
             guard entry.workers == 0 else { return }
             let position = try await replicator.release(one.database)
             entry.local.databases[name]?.transaction = position.transaction

@@ -60,6 +60,8 @@ package actor AppDatabases {
         let lease: Lease<ContinuousClock>
         /// What was begun with the databases, one after the other.
         var tail: Task<Void, Never>?
+        /// Of these, what begins to watch the data folder for the workers that there are.
+        var attending: Task<Void, Never>?
         /// When the replica of each database was last restored and found sound.
         var proven: [String: Date] = [:]
         /// Set once the last sync has failed and is tried again.
@@ -68,6 +70,8 @@ package actor AppDatabases {
         var isRecordDirty = false
         /// The replica of the epoch before is not all in that of this one yet.
         var isContinuing = false
+        /// The data here is on the disk, so that it may be noted that it is whole.
+        var isFlushed = true
 
         var epoch: Int { claim.epoch }
 
@@ -313,12 +317,15 @@ package actor AppDatabases {
     package var epochs: [ApplicationID: Int] { placed.mapValues(\.epoch) }
 
     /// Appends work to what is done with an app's databases.
-    func enqueue(_ entry: Placed, _ work: @escaping @Sendable () async -> Void) {
+    @discardableResult
+    func enqueue(_ entry: Placed, _ work: @escaping @Sendable () async -> Void) -> Task<Void, Never> {
         let before = entry.tail
         // In order, and beside whatever the caller goes on to do; each piece has a deadline of its own.
-        entry.tail = Task {
+        let task = Task {
             await before?.value
             await work()
         }
+        entry.tail = task
+        return task
     }
 }

@@ -8,6 +8,8 @@ package actor WorkerPool {
     private let bootDeadline: Duration
     private var plan: PoolPlan
     private var warm: [Worker] = []
+    /// Warm workers kept for apps that will need one soon, by the app.
+    private var kept: [String: Worker] = [:]
     private var booting = 0
     private var waiting: [(key: Int, continuation: CheckedContinuation<Worker, any Error>)] = []
     private var nextKey = 0
@@ -45,11 +47,42 @@ package actor WorkerPool {
     /// Whether workers can be kept for apps that are not known yet.
     package nonisolated var isUsable: Bool { site.isolator.graftsFolders }
 
-    /// A warm worker, or the next one that is.
+    /// Keeps a warm worker for an app, so that its start waits for none and nothing is booted beside it.
+    ///
+    /// It waits for one where none is warm. At most ``keptLimit`` are kept; further ones are not.
+    ///
+    /// - Throws: as ``take(for:)`` does.
+    package func keep(for app: String) async throws {
+        guard kept[app] == nil, kept.count < Self.keptLimit else { return }
+        let worker = try await take()
+        // Another may have come first, or the pool may have been closed meanwhile.
+        guard kept[app] == nil, !isClosed else { return await worker.destroy() }
+        kept[app] = worker
+    }
+
+    /// The app will not come: its worker is anybody's.
+    package func giveUp(_ app: String) {
+        guard let worker = kept.removeValue(forKey: app) else { return }
+        guard worker.end.value == nil else { return retire(worker) }
+        if waiting.isEmpty {
+            warm.append(worker)
+        } else {
+            waiting.removeFirst().continuation.resume(returning: worker)
+        }
+        adjust()
+    }
+
+    private static let keptLimit = 8
+
+    /// The worker that is kept for an app, else a warm one, or the next one that is.
     ///
     /// - Throws: `CancellationError`, or why no worker can be booted.
-    package func take() async throws -> Worker {
+    package func take(for app: String? = nil) async throws -> Worker {
         guard !isClosed else { throw CancellationError() }
+        if let app, let worker = kept.removeValue(forKey: app) {
+            if worker.end.value == nil { return worker }
+            retire(worker)
+        }
         plan.taken(now: uptime())
         while let worker = warm.popLast() {
             guard worker.end.value == nil else { continue }
@@ -133,8 +166,9 @@ package actor WorkerPool {
         for task in bootTasks.values { task.cancel() }
         for task in bootTasks.values { await task.value }
         for task in endings.values { await task.value }
-        let workers = warm
+        let workers = warm + kept.values
         warm = []
+        kept = [:]
         await withDiscardingTaskGroup { group in
             for worker in workers { group.addTask { await worker.destroy() } }
         }

@@ -21,10 +21,12 @@ extension ApplicationWorkflow {
         do {
             return try await recorded(record) {
                 if state.owner == nil { state.owner = request.owner }
-                let warnings =
-                    if let placement = state.placement {
-                        try await replace(version, on: placement, id: id, checks: true)
-                    } else { try await placeFirst(version, id: id) }
+                var warnings: [String] = []
+                if let placement = state.placement {
+                    warnings = try await replace(version, on: placement, id: id, checks: true)
+                } else {
+                    try await placeFirst(version, id: id)
+                }
                 state.use(version, now: context.now)
                 return OperationResult(
                     operation: record,
@@ -151,7 +153,7 @@ extension ApplicationWorkflow {
         return warnings
     }
 
-    private func placeFirst(_ version: ApplicationMemory.Version, id: String) async throws -> [String] {
+    private func placeFirst(_ version: ApplicationMemory.Version, id: String) async throws {
         decision = nil
         await tellSlicer(SlicerWorkflow.ask, state.app)
         let isAnswered = try await waitUntil(timeout: .milliseconds(timing.assignment)) { $0.decision != nil }
@@ -163,9 +165,21 @@ extension ApplicationWorkflow {
         }
         let host = decision.destination
         state.update(id) { $0.to = host.id }
+        do { try await placeFirst(version, on: host, id: id) } catch {
+            // The host may have taken it although its answer was lost.
+            await abandon(on: host.id, id: id)
+            throw error
+        }
+    }
+
+    /// The first start is the check too: nothing serves yet that the version could harm.
+    private func placeFirst(
+        _ version: ApplicationMemory.Version,
+        on host: RouteHost,
+        id: String
+    ) async throws {
         let specification = state.specification(version)
         try await prepare(specification, on: host.id, id: id)
-        let warnings = try await check(specification, on: host.id, id: id)
         let report = try await order(
             HostActivities.adopt,
             on: host.id,
@@ -184,7 +198,6 @@ extension ApplicationWorkflow {
         )
         place(on: host, epoch: report.epoch)
         await tellPlaced(isAwake: true)
-        return warnings
     }
 
     func prepare(_ specification: ApplicationSpecification, on host: HostID, id: String) async throws {

@@ -277,7 +277,7 @@ extension ApplicationWorkflow {
         ) { StepSummary(bytes: $0.bytes) }
     }
 
-    private func abandon(on host: HostID, id: String) async {
+    func abandon(on host: HostID, id: String) async {
         // What is left takes room and does no harm: the record says so.
         _ = try? await order(
             HostActivities.abandon,

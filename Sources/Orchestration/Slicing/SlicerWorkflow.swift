@@ -23,10 +23,11 @@ package actor SlicerWorkflow: Workflow {
     private var isStarted = false
     private var outbox: [SlicerAction] = []
     private var isSending = 0
-    /// What the hosts were told last, or are being told.
-    private var published: RouteTable?
+    /// What each host was told last, or is being told.
+    private var published: [HostID: RouteTable] = [:]
     private var current: RouteTable?
-    private var isPublishing = false
+    /// Hosts that are being told something.
+    private var publishing: Set<HostID> = []
     private var wantsRound = false
     /// Whether the last round gave anything to other hosts.
     private var hasProgressed = false
@@ -121,9 +122,9 @@ package actor SlicerWorkflow: Workflow {
                 $0.wantsRound || $0.shouldContinueAsNew
             }
             if shouldContinueAsNew {
-                try await waitUntil { $0.outbox.isEmpty && $0.isSending == 0 && !$0.isPublishing }
+                try await waitUntil { $0.outbox.isEmpty && $0.isSending == 0 && $0.publishing.isEmpty }
                 try await context.allHandlersFinished()
-                guard outbox.isEmpty, isSending == 0, !isPublishing else { continue }
+                guard outbox.isEmpty, isSending == 0, publishing.isEmpty else { continue }
                 try context.continueAsNew(
                     SlicerInput(policy: state.policy, timing: timing, state: state)
                 )
@@ -217,32 +218,28 @@ package actor SlicerWorkflow: Workflow {
 
     // MARK: - Hosts
 
+    /// Sends every host what has changed since the last that was sent to it.
+    ///
+    /// One that does not answer holds up none but itself.
     private func publish() {
-        guard !isPublishing, let table = current, published?.generation != table.generation else { return }
-        isPublishing = true
-        // Beside the caller: hosts that do not answer take their time.
-        context.task { await self.publishAll() }
+        let hosts = reachable
+        published = published.filter { hosts.contains($0.key) }
+        guard let current else { return }
+        for host in hosts
+        where !publishing.contains(host) && published[host]?.generation != current.generation {
+            publishing.insert(host)
+            context.task { await self.publish(to: host) }
+        }
     }
 
-    private func publishAll() async {
-        while let table = current, published?.generation != table.generation {
-            let change = table.change(from: published ?? table)
-            published = table
-            let order = PublishOrder(change: change)
-            await withTaskGroup(of: Void.self) { group in
-                for host in reachable {
-                    group.addTask {
-                        // A host that misses a change gets the whole table by itself.
-                        _ = try? await self.context.activity(
-                            HostActivities.publish,
-                            order,
-                            options: Self.briefly(host)
-                        )
-                    }
-                }
-            }
+    private func publish(to host: HostID) async {
+        while let table = current, reachable.contains(host), published[host]?.generation != table.generation {
+            let order = PublishOrder(change: table.change(from: published[host] ?? table))
+            published[host] = table
+            // A host that misses a change gets the whole table by itself.
+            _ = try? await context.activity(HostActivities.publish, order, options: Self.briefly(host))
         }
-        isPublishing = false
+        publishing.remove(host)
     }
 
     private func collect() async -> [HostReport] {

@@ -144,6 +144,12 @@ package actor LitestreamReplicator: Replicator {
     /// How many databases are watched.
     package var watchedCount: Int { watched.count }
 
+    /// Whether the database is watched, and Litestream has been told of it.
+    package func isWatched(_ database: ReplicatedDatabase) -> Bool {
+        guard let entry = watched[database.path], entry.database == database else { return false }
+        return entry.registration == nil
+    }
+
     /// When the first sync fails as `unavailable` the database is watched all the same, and replicated as soon as
     /// that can be done.
     package func watch(_ database: ReplicatedDatabase) async throws -> ReplicaPosition {
