@@ -125,7 +125,9 @@ final class ClusterProcesses {
             URL(fileURLWithPath: tool("temporal")),
             ["workflow", "show", "--workflow-id", "slicer", "--address", temporal, "--output", "json"]
         )
-        guard output.status == 0 else { throw MartletError(.internal, "read the slicer's history: \(output.text)") }
+        guard output.status == 0 else {
+            throw MartletError(.internal, "read the slicer's history: \(output.text)")
+        }
         return try RoutePushes(history: Data(output.text.utf8))
     }
 

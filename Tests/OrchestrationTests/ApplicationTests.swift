@@ -73,7 +73,9 @@ struct ApplicationTests {
         }
     }
 
-    @Test func `a host that takes no routes holds up none of the others, and gets the newest at last`() async throws {
+    @Test func `a host that takes no routes holds up none of the others, and gets the newest at last`()
+        async throws
+    {
         try await ClusterFixture.with(hosts: 3) { cluster in
             let app = try ApplicationID(validating: "guestbook")
             try await cluster.deploy("guestbook")
