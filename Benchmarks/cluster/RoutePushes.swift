@@ -3,12 +3,14 @@ import Foundation
 
 /// How long the slicer takes to push routes, out of its history in Temporal, whose server stamps every event.
 ///
-/// Counted from the moment when the slicer is told that an app is placed to the end of `publish` on each host.
+/// Counted from what the slicer was told last before it pushed (a signal, an update, or what a host uses), and where it was told
+/// more than that, from the first that no push had begun for; to the end of `publish` on each host.
 struct RoutePushes {
     private struct History: Decodable { var events: [Event] }
 
     private struct Event: Decodable {
         struct Signal: Decodable { var signalName: String }
+        struct Update: Decodable { var protocolInstanceId: String }
         struct Scheduled: Decodable {
             struct Kind: Decodable { var name: String }
             var activityType: Kind
@@ -18,6 +20,7 @@ struct RoutePushes {
         var eventId: String
         var eventTime: String
         var workflowExecutionSignaledEventAttributes: Signal?
+        var workflowExecutionUpdateAcceptedEventAttributes: Update?
         var activityTaskScheduledEventAttributes: Scheduled?
         var activityTaskCompletedEventAttributes: Completed?
     }
@@ -27,23 +30,28 @@ struct RoutePushes {
 
     /// `history`: as `temporal workflow show --output json` prints it.
     init(history: Data) throws {
-        /// Of the first placement that no push has begun for.
-        var placed: Date?
-        var pushes: [String: Date] = [:]
+        /// When the slicer heard of what it pushes next.
+        var told: Date?
         var isPushed = false
+        var pushes: [String: Date] = [:]
         for event in try JSONDecoder().decode(History.self, from: history).events {
             guard let time = Self.time(event.eventTime) else { continue }
-            if event.workflowExecutionSignaledEventAttributes?.signalName == "placed" {
-                if placed == nil || isPushed { placed = time }
-                isPushed = false
-            } else if event.activityTaskScheduledEventAttributes?.activityType.name == "publish" {
-                pushes[event.eventId] = placed
+            var isNews =
+                event.workflowExecutionSignaledEventAttributes != nil
+                || event.workflowExecutionUpdateAcceptedEventAttributes != nil
+            if event.activityTaskScheduledEventAttributes?.activityType.name == "publish" {
+                pushes[event.eventId] = told ?? time
                 isPushed = true
-            } else if let done = event.activityTaskCompletedEventAttributes,
-                let begin = pushes.removeValue(forKey: done.scheduledEventId)
-            {
-                milliseconds.append(time.timeIntervalSince(begin) * 1000)
+            } else if let done = event.activityTaskCompletedEventAttributes {
+                if let begin = pushes.removeValue(forKey: done.scheduledEventId) {
+                    milliseconds.append(time.timeIntervalSince(begin) * 1000)
+                } else {
+                    isNews = true
+                }
             }
+            guard isNews else { continue }
+            if isPushed || told == nil { told = time }
+            isPushed = false
         }
     }
 
