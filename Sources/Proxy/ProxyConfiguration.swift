@@ -80,6 +80,13 @@ public struct ProxyConfiguration: Sendable {
         /// The least average speed of a body, while nothing but the client holds it up.
         public var bodyBytesPerSecond = 240
         public var connect = Duration.seconds(5)
+        /// For how long an upstream's end of a TCP connection may acknowledge nothing; at least a second.
+        ///
+        /// Neither bytes, nor the probes of a connection on which nothing is sent: the link is cut, or the machine gone. One
+        /// that acknowledges and takes no bytes is only slow: other limits are for that.
+        public var upstreamSilence = Duration.seconds(10)
+        /// The same for clients.
+        public var clientSilence = Duration.seconds(60)
         /// From the end of a request to the beginning of its answer.
         ///
         /// An upstream may have its own.

@@ -300,7 +300,10 @@ public final class ProxyServer: Sendable {
     ) throws -> Int32 {
         let isV6 = cproxy_address_family(listener.address) == 1
         let descriptor = cproxy_listen_tcp(listener.address, isV6 ? 1 : 0, &port, reusesPort ? 1 : 0, 4096)
-        guard descriptor < 0 else { return descriptor }
+        guard descriptor < 0 else {
+            probe(descriptor, silence: shared.settings.clientSilence)
+            return descriptor
+        }
         let place = isV6 ? "[\(listener.address)]:\(port)" : "\(listener.address):\(port)"
         let (code, advice): (ProxyError.Code, String) =
             switch -descriptor {

@@ -21,6 +21,8 @@ public final class PeerTLS: PeerConnector {
         public var threads = 1
         /// From the beginning of a connection to the end of the handshake.
         public var connectTime = Duration.seconds(5)
+        /// For how long a peer may acknowledge nothing: see ``ProxyConfiguration/Timeouts/upstreamSilence``.
+        public var silence = Duration.seconds(10)
 
         public init(certificate: CertificateFiles, authorityPath: String) {
             self.certificate = certificate
@@ -31,7 +33,7 @@ public final class PeerTLS: PeerConnector {
     private let configuration: Configuration
     private let group: MultiThreadedEventLoopGroup
     private let client: Mutex<Client>
-    /// Told of each connection that could not be made, with the reason.
+    /// Told of each connection that could not be made, or was lost, with the reason.
     private let onFailure: @Sendable (_ address: UpstreamAddress, _ reason: String) -> Void
 
     private struct Client {
@@ -79,6 +81,7 @@ public final class PeerTLS: PeerConnector {
         let connection = ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(configuration.connectTime))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .probing(silence: configuration.silence)
             // Nothing is read past the handshake before there is somebody to pass it on to.
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -92,7 +95,7 @@ public final class PeerTLS: PeerConnector {
         connection.and(handshake.futureResult).whenComplete { [self] result in
             limit.cancel()
             switch result {
-            case .success((let channel, _)): join(descriptor, channel)
+            case .success((let channel, _)): join(descriptor, channel, address)
             case .failure(let error):
                 connection.whenSuccess { $0.close(promise: nil) }
                 refuse(descriptor, address, "\(error)")
@@ -101,7 +104,7 @@ public final class PeerTLS: PeerConnector {
     }
 
     /// Passes bytes between the proxy's end and the peer.
-    private func join(_ descriptor: Int32, _ peer: any Channel) {
+    private func join(_ descriptor: Int32, _ peer: any Channel, _ address: UpstreamAddress) {
         let (far, near) = PipeHandler.pair()
         let boundNear = NIOLoopBound(near, eventLoop: peer.eventLoop)
         do {
@@ -119,7 +122,18 @@ public final class PeerTLS: PeerConnector {
                 }
             }
             .withConnectedSocket(descriptor)
-            .whenFailure { _ in peer.close(promise: nil) }
+            .whenComplete { [self] result in
+                guard case .success(let pipe) = result else { return peer.close(promise: nil) }
+                LinkMonitor.watch(peer, silence: configuration.silence) { [onFailure, configuration] in
+                    onFailure(
+                        address,
+                        "it has acknowledged nothing for \(configuration.silence); the link to it may be cut"
+                    )
+                    // First the proxy's side, which must not wait until TLS has given up on a good-bye.
+                    pipe.close(promise: nil)
+                    peer.close(promise: nil)
+                }
+            }
     }
 
     /// The descriptor is new and its buffer empty, so that the answer fits.

@@ -25,6 +25,8 @@ public final class TLSFront: Sendable {
         public var connections = 10_000
         /// From the beginning of a connection to the end of the handshake.
         public var handshakeTime = Duration.seconds(15)
+        /// For how long a client may acknowledge nothing: see ``ProxyConfiguration/Timeouts/clientSilence``.
+        public var silence = Duration.seconds(60)
         /// An HTTP/2 connection without a stream.
         public var idleTime = Duration.seconds(75)
         /// Clients are proxies of a group, and must have a certificate of its authority; they speak HTTP/1.1 alone.
@@ -83,6 +85,7 @@ public final class TLSFront: Sendable {
                     .serverChannelOption(.backlog, value: 4096)
                     .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                     .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
+                    .probing(silence: configuration.silence)
                     .childChannelInitializer { [self] channel in begin(channel) }
                     .bind(host: address.address, port: Int(address.port)).get()
                 listeners.withLock { $0.append(channel) }
@@ -151,6 +154,7 @@ public final class TLSFront: Sendable {
         let limit = channel.eventLoop.scheduleTask(in: TimeAmount(configuration.handshakeTime)) {
             channel.close(promise: nil)
         }
+        LinkMonitor.watch(channel, silence: configuration.silence) { channel.close(promise: nil) }
         return channel.eventLoop.makeCompletedFuture {
             let names = ByteToMessageHandler(
                 SNIHandler { [self] result in

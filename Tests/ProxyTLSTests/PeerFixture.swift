@@ -28,10 +28,14 @@ struct PeerFixture {
         func add(_ reason: String) { reasons.withLock { $0.append(reason) } }
     }
 
-    /// `entry`, `owner`: the authorities whose certificates they show; both believe "good".
+    /// Calls `body` with two proxies that believe the authority "good".
+    ///
+    /// `entry`, `owner`: the authorities whose certificates they show. `silence`: how long each lets the other acknowledge
+    /// nothing.
     static func with(
         entry entryAuthority: String = "good",
         owner ownerAuthority: String = "good",
+        silence: Duration = .seconds(60),
         _ body: (PeerFixture) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory.appending(
@@ -59,6 +63,7 @@ struct PeerFixture {
             group: try PeerGroup(secret: secret),
             authorityPath: folder.appending(path: "good/ca.pem").path
         )
+        settings.silence = silence
         let front = try TLSFront(settings, proxy: owner)
         try await front.start()
         let failures = Failures()
@@ -67,6 +72,7 @@ struct PeerFixture {
             authorityPath: folder.appending(path: "good/ca.pem").path
         )
         configuration.connectTime = .seconds(5)
+        configuration.silence = silence
         let connector = try PeerTLS(configuration) { failures.add($1) }
         let router = PeerRouter(
             app: app,
@@ -199,8 +205,10 @@ final class RawClient {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// Whether the connection ends, within a minute.
     var isAtEnd: Bool {
         var byte: UInt8 = 0
-        return recv(descriptor, &byte, 1, 0) <= 0
+        let got = recv(descriptor, &byte, 1, 0)
+        return got == 0 || (got < 0 && errno != EAGAIN)
     }
 }

@@ -153,4 +153,48 @@ struct PeerTLSTests {
             #expect(try await fixture.curl("/x").hasPrefix("GET /x "))
         }
     }
+
+    @Test func `a link that is cut ends what is on it, and the next request makes a new connection`()
+        async throws
+    {
+        try await PeerFixture.with(silence: .seconds(4)) { fixture in
+            let relay = try LinkRelay(to: fixture.peerPort)
+            defer { relay.stop() }
+            fixture.router.sendTo(port: relay.port)
+            #expect(try await fixture.curl("/x", "--data", "x").hasPrefix("POST /x "))
+            relay.cutNear()
+            let answer = try await fixture.curl("/x", "--data", "x", "-w", " %{http_code}")
+            #expect(answer.contains("upstream_closed"), "\(answer)")
+            #expect(answer.hasSuffix(" 502"))
+            #expect(fixture.router.failures == [.closedBeforeAnswer])
+            #expect(fixture.failures.all.first?.contains("acknowledged nothing") == true)
+            let client = try RawClient(port: fixture.port)
+            client.send(
+                "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            )
+            #expect(client.read(to: "\r\n\r\n").hasPrefix("HTTP/1.1 101 "))
+            relay.cutNear()
+            #expect(client.isAtEnd, "probes find it while nothing is sent")
+        }
+    }
+
+    @Test func `a peer that vanished leaves nothing open at the other`() async throws {
+        try await PeerFixture.with(silence: .seconds(2)) { fixture in
+            let relay = try LinkRelay(to: fixture.peerPort)
+            defer { relay.stop() }
+            fixture.router.sendTo(port: relay.port)
+            let client = try RawClient(port: fixture.port)
+            client.send(
+                "GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            )
+            #expect(client.read(to: "\r\n\r\n").hasPrefix("HTTP/1.1 101 "))
+            #expect(fixture.owner.metrics.openConnections == 1)
+            relay.cutFar()
+            client.send("something that is sent back.")
+            for _ in 0..<6000 where fixture.owner.metrics.openConnections > 0 {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(fixture.owner.metrics.openConnections == 0)
+        }
+    }
 }

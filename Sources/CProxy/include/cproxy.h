@@ -60,6 +60,13 @@ int cproxy_connect_unix(const char *path, int *pending);
 int cproxy_connect_tcp(const char *address, int is_v6, uint16_t port, int *pending);
 int cproxy_socket_error(int fd);
 void cproxy_set_no_delay(int fd);
+/// Lets the kernel ask whether the other end of a TCP connection is still there: after `idle` seconds without a byte, then
+/// every `interval` seconds; after `count` times without an answer the connection is broken (ETIMEDOUT). What is accepted
+/// from a listener gets it from there.
+void cproxy_probe(int fd, int idle, int interval, int count);
+/// Whether the other end of a TCP connection owes an acknowledgement, of bytes or of a probe: 1 or 0, and
+/// `*milliseconds` since it has last acknowledged something. A negative number for what is not TCP.
+int cproxy_owes_acknowledgement(int fd, uint32_t *milliseconds);
 int cproxy_set_nonblocking(int fd);
 int cproxy_socket_pair(int fds[2]);
 /// 1 when there is nothing to read and no end, so that a kept connection may be used again.

@@ -16,6 +16,9 @@ final class Back {
     var hasEnded = false
     /// Sending failed; what the upstream has said before is still read.
     var isUnwritable = false
+    /// The kernel has said that the other end cannot be reached any more.
+    var isLost = false
+    var link = LinkWatch()
     var hasServed = false
     /// Whether the kernel tells when there is room to write.
     ///
@@ -50,10 +53,13 @@ final class UpstreamPool {
     let cell: AppCell
     @exclusivity(unchecked) var idle: [Back] = []
     var busyCount = 0
+    /// Connections are TCP of the proxy's own.
+    let isTCP: Bool
 
     init(upstream: Upstream, cell: AppCell) {
         self.upstream = upstream
         self.cell = cell
+        if case .tcp = upstream.address { isTCP = upstream.peers?.connector == nil } else { isTCP = false }
     }
 
     func add(_ back: Back) {

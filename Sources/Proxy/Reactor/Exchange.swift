@@ -38,6 +38,8 @@ final class Exchange {
     var discardedBytes = 0
     /// 1xx answers that the upstream has sent.
     var interimAnswers = 0
+    /// Of the client's connection.
+    var link = LinkWatch()
     var isTunnel = false
     var clientEnded = false
     var upstreamEnded = false
@@ -110,6 +112,7 @@ final class Exchange {
         windowBytes = 0
         discardedBytes = 0
         interimAnswers = 0
+        link = LinkWatch()
         outcome = nil
     }
 

@@ -28,6 +28,7 @@ extension Loop {
                     continue
                 } else {
                     back.isReadable = false
+                    if got < 0 && meansLoss(-got) { back.isLost = true }
                     return upstreamEnded(back, exchange, front)
                 }
             }
@@ -184,6 +185,7 @@ extension Loop {
             return answerComplete(exchange, front, keepsBack: leftover == 0 && !back.hasEnded)
         }
         if leftover > 0 { return cut(exchange, front, .malformedAnswer) }
+        if front.isTCP { watchLinks() }
         front.deadline = min(
             nowMilliseconds &+ (front.output.isEmpty ? settings.answerIdleTime : settings.sendTime),
             exchange.halfClosedUntil
@@ -212,6 +214,7 @@ extension Loop {
     }
 
     private func upstreamEnded(_ back: Back, _ exchange: Exchange, _ front: Front) {
+        if back.isLost { return lose(exchange, front) }
         switch exchange.machine.upstreamEnded() {
         case .replay: replay(back, exchange, front)
         case .fail(let failure): fail(front, exchange, failure)

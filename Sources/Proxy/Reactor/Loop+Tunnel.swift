@@ -34,6 +34,7 @@ extension Loop {
         exchange.bytesOut = rest
         exchange.halfClosedUntil = .max
         setDeadline(front, after: settings.tunnelIdleTime)
+        if front.isTCP { watchLinks() }
         guard send(front, output, writer.count) else { return clientLeft(front) }
         enqueue(front)
     }

@@ -46,6 +46,7 @@ extension Loop {
             }
             back.phase = .busy
             pool.busyCount += 1
+            if pool.isTCP { watchLinks() }
             return back
         }
         var pending: Int32 = 0
@@ -67,6 +68,7 @@ extension Loop {
         backs[index] = back
         pool.busyCount += 1
         pool.cell.add(.upstreamConnectionsOpened)
+        if pool.isTCP { begin(watching: back) }
         _ = cproxy_epoll_add_edge(epoll, descriptor, eventData(back), back.watchesOutput ? 1 : 0)
         return back
     }
@@ -102,7 +104,10 @@ extension Loop {
         if back.phase == .connecting || !back.output.isEmpty { return back.output.append(bytes, count) }
         let sent = cproxy_send(back.descriptor, bytes, count)
         if sent == count { return }
-        guard sent >= 0 || sent == -Int(EAGAIN) else { return sendFailed(back) }
+        guard sent >= 0 || sent == -Int(EAGAIN) else {
+            back.isLost = back.isLost || meansLoss(-sent)
+            return sendFailed(back)
+        }
         let done = max(sent, 0)
         back.output.append(bytes + done, count - done)
         watchOutput(back)
@@ -140,7 +145,10 @@ extension Loop {
         back.output.consume { bytes, count in
             let sent = cproxy_send(back.descriptor, bytes, count)
             if sent >= 0 { return sent }
-            if sent != -Int(EAGAIN) { back.isUnwritable = true }
+            if sent != -Int(EAGAIN) {
+                back.isUnwritable = true
+                back.isLost = back.isLost || meansLoss(-sent)
+            }
             return 0
         }
         if back.isUnwritable { sendFailed(back) }
@@ -239,12 +247,7 @@ extension Loop {
             guard let front, let exchange = front.exchange, let back = exchange.back,
                 back.pool.upstream === upstream
             else { continue }
-            if exchange.machine.answer == .tunnel {
-                exchange.cell?.add(.lost)
-                tunnelOver(exchange, .upstreamFailed(.lost))
-            } else {
-                fail(front, exchange, back.phase == .connecting ? .refused : .lost)
-            }
+            if back.phase == .connecting { fail(front, exchange, .refused) } else { lose(exchange, front) }
         }
     }
 

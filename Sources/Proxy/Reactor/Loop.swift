@@ -46,6 +46,9 @@ final class Loop: @unchecked Sendable {
     @exclusivity(unchecked) var dueEntries: [Int32] = []
     @exclusivity(unchecked) var log: AccessLogBuffer?
     var logFlushAt: UInt64 = 0
+    /// When connections are looked at for ends that acknowledge nothing, in milliseconds.
+    var linksDue = UInt64.max
+    var clientLinksDue: UInt64 = 0
     var listeners: [ListenerSocket] = []
     var onDrained: [@Sendable () -> Void] = []
 
@@ -159,6 +162,7 @@ final class Loop: @unchecked Sendable {
             wheel.advance(to: tick, into: &dueEntries)
             if !dueEntries.isEmpty { runTimers() }
             if log != nil && nowMilliseconds >= logFlushAt { flushLog() }
+            if nowMilliseconds >= linksDue { lookAtLinks() }
             if isDraining { finishDraining() }
         }
         end()
@@ -174,6 +178,7 @@ final class Loop: @unchecked Sendable {
         var next = UInt64.max
         if let tick = wheel.nextTick { next = tick &* Self.tickMilliseconds }
         if log != nil && log?.count ?? 0 > 0 { next = min(next, logFlushAt) }
+        next = min(next, linksDue)
         if next < timerAt {
             timerAt = next
             cproxy_timer_set(timer, next)

@@ -45,6 +45,8 @@ struct LoopSettings: Sendable {
     let bodyTime: UInt64
     let bodyBytesPerWindow: Int
     let connectTime: UInt64
+    let upstreamSilence: UInt64
+    let clientSilence: UInt64
     let answerTime: UInt64
     let answerIdleTime: UInt64
     let sendTime: UInt64
@@ -66,6 +68,8 @@ struct LoopSettings: Sendable {
         bodyTime = times.body.wholeMilliseconds
         bodyBytesPerWindow = Int(times.body.wholeMilliseconds) * max(times.bodyBytesPerSecond, 0) / 1000
         connectTime = times.connect.wholeMilliseconds
+        upstreamSilence = max(times.upstreamSilence.wholeMilliseconds, 1000)
+        clientSilence = max(times.clientSilence.wholeMilliseconds, 1000)
         answerTime = times.answer.wholeMilliseconds
         answerIdleTime = times.answerIdle.wholeMilliseconds
         sendTime = times.send.wholeMilliseconds

@@ -102,7 +102,7 @@ func jsonText(_ text: String) -> [UInt8] {
 
 extension Duration {
     /// Rounded up, so that a positive time does not become none.
-    var wholeMilliseconds: UInt64 {
+    package var wholeMilliseconds: UInt64 {
         let (seconds, attoseconds) = components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
         return UInt64(seconds) * 1000 + UInt64((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)

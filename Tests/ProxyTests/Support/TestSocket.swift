@@ -33,6 +33,13 @@ final class TestSocket: @unchecked Sendable {
         close()
     }
 
+    /// Drops whatever arrives from now on, so that the kernel acknowledges nothing and the other end hears no more: as when
+    /// the link is cut.
+    func dropIncoming() { dropPackets(to: descriptor) }
+
+    /// Ends both directions; a thread that waits for bytes goes on.
+    func endBoth() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
     func endWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// False when the other side takes no more.
@@ -163,6 +170,24 @@ final class TestSocket: @unchecked Sendable {
         }
         return TestSocket(descriptor: descriptor)
     }
+}
+
+/// Gives a socket a filter that lets no packet through.
+func dropPackets(to descriptor: Int32) {
+    // One instruction of the classic filters, as the kernel lays it out: BPF_RET | BPF_K, with 0 bytes.
+    var instruction: UInt64 = 6
+    let result = withUnsafeMutablePointer(to: &instruction) {
+        var program = FilterProgram(count: 1, instructions: $0)
+        let size = socklen_t(MemoryLayout<FilterProgram>.size)
+        return setsockopt(descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, size)
+    }
+    precondition(result == 0, "the kernel takes no filter: \(String(cString: strerror(errno)))")
+}
+
+/// The kernel's sock_fprog.
+private struct FilterProgram {
+    let count: UInt16
+    let instructions: UnsafeMutablePointer<UInt64>
 }
 
 struct TestFailure: Error, CustomStringConvertible {

@@ -61,6 +61,9 @@ final class TestUpstream: Sendable {
         if let path { unlink(path) }
     }
 
+    /// Nobody can connect any more, and nobody is told.
+    func dropIncoming() { dropPackets(to: listener) }
+
     private func accept(_ serve: @escaping @Sendable (TestSocket, TestUpstream) -> Void) {
         while !isStopped.load(ordering: .relaxed) {
             let descriptor = Glibc.accept(listener, nil, nil)
