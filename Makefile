@@ -71,7 +71,7 @@ generate: ## Make Sources/TemporalAPI anew from Temporal's message descriptors.
 
 .PHONY: clean
 clean: ## Remove the build folder and the tools.
-	rm -rf $(SCRATCH) $(SCRATCH)-thread $(SCRATCH)-address .tools bin
+	rm -rf $(SCRATCH) $(SCRATCH)-ingress $(SCRATCH)-thread $(SCRATCH)-address .tools bin
 
 # The ingress: benchmarks and the slower checks. A short run, without judging what it prints:
 # make bench-proxy PROXY_MODE=debug PROXY_BENCH="small --rounds 1 --seconds 1" PROXY_MEASURE=syscalls
@@ -79,6 +79,7 @@ PROXY_MODE ?= release
 PROXY_BENCH ?=
 PROXY_MEASURE ?=
 PROXY_BUILD = $(SWIFT_FLAGS) -c $(PROXY_MODE) --product martlet-proxy
+PROXY_TESTS = MARTLET_PART=ingress SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --disable-xctest
 PROXY_PROGRAM = MARTLET_PROXY="$$(swift build $(SWIFT_FLAGS) -c $(PROXY_MODE) --show-bin-path)/martlet-proxy"
 
 .PHONY: bench-tools
@@ -95,13 +96,14 @@ bench-proxy: bench-tools ## Compare the ingress with nginx, haproxy, Caddy and E
 
 .PHONY: check-proxy
 check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, long fuzzing and sanitizers.
+	scripts/debian-packages bench
 	swift build $(PROXY_BUILD)
 	$(PROXY_PROGRAM) python3 Benchmarks/proxy/smuggling.py
 	$(PROXY_PROGRAM) .tools/test/bin/python Benchmarks/proxy/peers.py
-	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM swift test $(TEST_FLAGS) --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
-	# The sanitizers need builds of their own: of the ingress alone, TLS included.
-	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-thread --disable-xctest --sanitize=thread
-	LSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/leak-sanitizer.txt MARTLET_PART=ingress swift test --scratch-path $(SCRATCH)-address --disable-xctest --sanitize=address
+	# Builds of their own: of the ingress alone, TLS included. Each ends with a line that counts its tests.
+	MARTLET_FUZZ=500000 MARTLET_FUZZ_SEED=$$RANDOM $(PROXY_TESTS) --scratch-path $(SCRATCH)-ingress --filter 'ProxyTests.*(RequestHead|ChunkScanner)'
+	TSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/thread-sanitizer.txt $(PROXY_TESTS) --scratch-path $(SCRATCH)-thread --sanitize=thread
+	LSAN_OPTIONS=suppressions=$(CURDIR)/Benchmarks/proxy/leak-sanitizer.txt $(PROXY_TESTS) --scratch-path $(SCRATCH)-address --sanitize=address
 
 # The sandbox: what a neighbour notices of apps that go beyond their limits.
 .PHONY: bench-sandbox
