@@ -20,10 +20,17 @@ struct ClusterTests {
             load.start(clients: 4)
             let owner = try #require(hosts.first { $0.apps == 1 })
             let target = try #require(hosts.first { $0.apps == 0 })
-            let moved = try await cluster.martlet("move", "book", "--to", target.id)
+            let moved = try await cluster.martlet("move", "book", "--to", target.id, "--json")
             #expect(moved.status == 0, "\(moved.errors)")
-            let drained = try await cluster.martlet("drain", target.id)
+            let move = try JSONDecoder().decode(Moved.self, from: Data(moved.output.utf8))
+            #expect(move.state == "done")
+            #expect(move.steps.map(\.name) == ["prepare", "follow", "cutOver", "remove"])
+            #expect(move.steps.allSatisfy { $0.milliseconds != nil }, "\(moved.output)")
+            #expect(move.steps.first { $0.name == "follow" }?.bytes ?? 0 > 0, "\(moved.output)")
+            let drained = try await cluster.martlet("drain", target.id, "--json")
             #expect(drained.status == 0, "\(drained.errors)")
+            let empty = try JSONDecoder().decode(Drained.self, from: Data(drained.output.utf8))
+            #expect(empty.state == "drained" && empty.apps == 0, "\(drained.output)")
             let afterDrain = try await Self.hosts(cluster)
             #expect(afterDrain.first { $0.id == target.id }?.apps == 0)
             #expect(afterDrain.reduce(0) { $0 + $1.apps } == 1)
@@ -57,6 +64,22 @@ struct ClusterTests {
             }
             _ = owner
         }
+    }
+
+    /// What `martlet move --json` prints, as far as a script needs it.
+    private struct Moved: Decodable {
+        struct Step: Decodable {
+            var name: String
+            var milliseconds: Int?
+            var bytes: Int?
+        }
+        var state: String
+        var steps: [Step]
+    }
+
+    private struct Drained: Decodable {
+        var state: String
+        var apps: Int
     }
 
     private struct Host {
