@@ -4,8 +4,10 @@ import Replication
 import Storage
 import StorageTestSupport
 
-/// Measures replication to SeaweedFS: `martlet-replication-benchmark gate|wake|epoch|asleep`, from the root of the
-/// source tree, after `scripts/fetch-tools run`.
+/// Measures the library alone, without ingress and workers, on SeaweedFS.
+///
+/// `martlet-replication-benchmark gate|wake|epoch`, from the root of the source tree, after `scripts/fetch-tools run`;
+/// `martlet-host-benchmark` measures whole hosts.
 @main
 enum Main {
     static func main() async throws {
@@ -14,9 +16,8 @@ enum Main {
             try await ReplicationFixture.withS3 { try await GateBenchmark(fixture: $0, server: $1).run() }
         case "wake": try await ReplicationFixture.withS3 { fixture, _ in try await wake(fixture) }
         case "epoch": try await ReplicationFixture.withS3 { fixture, _ in try await epoch(fixture) }
-        case "asleep": try await ReplicationFixture.withS3 { fixture, _ in try await asleep(fixture) }
         default:
-            print("usage: martlet-replication-benchmark gate|wake|epoch|asleep")
+            print("usage: martlet-replication-benchmark gate|wake|epoch")
             exit(2)
         }
     }
@@ -73,36 +74,6 @@ enum Main {
         report("restore with a full integrity check", restoring)
         report("resume: copies in the store, first sync", resuming)
         print("  baseline: sending it again                   \(String(format: "%8.1f", sent)) ms")
-    }
-
-    /// 1,000 databases that were replicated and released: what the process has open and does for them.
-    private static func asleep(_ fixture: ReplicationFixture) async throws {
-        func usage() async throws -> (files: Int, seconds: Double) {
-            let identifier = await fixture.replicator.processIdentifier ?? 0
-            let files = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(identifier)/fd").count
-            let fields = try String(contentsOfFile: "/proc/\(identifier)/stat", encoding: .utf8).split(
-                separator: " "
-            )
-            return (files, ((Double(fields[13]) ?? 0) + (Double(fields[14]) ?? 0)) / 100)
-        }
-        let warm = try fixture.database("warm.db", app: "warm")
-        try openDatabase(warm.path).addRows(1)
-        _ = try await fixture.replicator.watch(warm)
-        _ = try await fixture.replicator.release(warm)
-        let before = try await usage()
-        for number in 0..<1000 {
-            let database = try fixture.database("\(number)/main.db", app: "app\(number)")
-            try openDatabase(database.path).addRows(1)
-            _ = try await fixture.replicator.watch(database)
-            _ = try await fixture.replicator.release(database)
-        }
-        try await Task.sleep(for: .seconds(2))
-        let asleep = try await usage()
-        try await Task.sleep(for: .seconds(20))
-        let later = try await usage()
-        print("1,000 apps asleep")
-        print("  files that Litestream has open: \(later.files); before any of them: \(before.files)")
-        print("  its processor time in 20 s: \(String(format: "%.2f", later.seconds - asleep.seconds)) s")
     }
 }
 

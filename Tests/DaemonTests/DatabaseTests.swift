@@ -86,6 +86,105 @@ import Testing
         }
     }
 
+    @Test func `whatever an app does to a database while it writes, its replica has the same`() async throws {
+        try await withStore { store in
+            var state = ""
+            try await HostFixture.with {
+                $0.store = store
+            } _: { host in
+                try await host.deploy("player", Self.player)
+                let answer = try await host.send("POST", "/", to: "player", timeout: 120)
+                state = answer.body
+                let lines = state.split(separator: "\n")
+                #expect(answer.status == 200 && lines.count == 18, "\(answer)")
+                #expect(lines.allSatisfy { $0.hasSuffix(" ok") }, "\(state)")
+            }
+            // Nothing of the first host is there any more.
+            try await HostFixture.with {
+                $0.store = store
+                $0.host = try HostID(validating: "other")
+            } _: { host in
+                let restored = try await host.send(to: "player")
+                #expect(restored.body == state)
+            }
+        }
+    }
+
+    /// For a POST writes to ten databases and does something else with each meanwhile; says what is in all that there are.
+    private static let player = [
+        "martlet.json": #"{ "durability": "async", "limits": { "requestTimeout": "110s" } }"#,
+        "main.ts": """
+        import { DatabaseSync } from "node:sqlite";
+        const root = Deno.env.get("MARTLET_DATA") + "/";
+        function open(name: string): DatabaseSync {
+          const db = new DatabaseSync(root + name);
+          db.exec(`pragma synchronous = off;
+            create table if not exists kept (id integer primary key, pad text default (hex(randomblob(200))))`);
+          return db;
+        }
+        function remove(...names: string[]): void {
+          for (const name of names) {
+            try { Deno.removeSync(root + name); } catch { /* It is not there. */ }
+          }
+        }
+        /** What an app may do to a database while it writes to it; some give another one to go on with. */
+        const deeds: Record<string, (db: DatabaseSync, name: string, step: number) => DatabaseSync | void> = {
+          truncated: (db) => db.exec("pragma wal_checkpoint(truncate)"),
+          checkpointed: (db) => void db.prepare("pragma wal_checkpoint").all(),
+          automatic: (db) => db.exec("pragma wal_autocheckpoint = 1"),
+          rollback(db) {
+            try { db.exec("pragma journal_mode = delete"); } catch { /* Not while it is replicated. */ }
+          },
+          vacuumed: (db) => db.exec("vacuum"),
+          large: (db) => db.exec(`with recursive n (i) as (select 1 union all select i + 1 from n where i < 1500)
+            insert into kept (pad) select hex(randomblob(1900)) from n`),
+          altered: (db, _, step) => db.exec(`alter table kept add column c${step} text default 'x';
+            create index i${step} on kept (c${step})`),
+          copied: (db, name, step) => db.exec(`vacuum into '${root}${step}-${name}'`),
+          recreated(db, name, step) {
+            if (step !== 6) return;
+            db.close();
+            remove(name, name + "-wal", name + "-shm");
+            return open(name);
+          },
+          swapped(db, name, step) {
+            if (step !== 6) return;
+            db.exec(`vacuum into '${root}next.tmp'`);
+            db.close();
+            Deno.renameSync(root + "next.tmp", root + name);
+            remove(name + "-wal", name + "-shm");
+            return open(name);
+          },
+        };
+        async function play(deed: string): Promise<void> {
+          const name = deed + ".db";
+          let db = open(name);
+          for (let step = 0; step < 12; step++) {
+            for (let n = 0; n < 60; n++) db.exec("insert into kept default values");
+            if (step > 3) db = deeds[deed]!(db, name, step) ?? db;
+            await new Promise((resolve) => setTimeout(resolve, 150));
+          }
+          db.close();
+        }
+        function state(): string {
+          const names = [...Deno.readDirSync(root)].map((entry) => entry.name).filter((name) => name.endsWith(".db"));
+          return names.sort().map((name) => {
+            const db = open(name);
+            const { count, bytes } = db.prepare("select count(*) as count, sum(length(pad)) as bytes from kept").get()!;
+            const check = Object.values(db.prepare("pragma integrity_check").get()!)[0];
+            db.close();
+            return [name, count, bytes, check].join(" ");
+          }).join("\\n");
+        }
+        export default {
+          async fetch(request: Request) {
+            if (request.method === "POST") await Promise.all(Object.keys(deeds).map(play));
+            return new Response(state());
+          },
+        };
+        """,
+    ]
+
     @Test func `an empty host with the same store gets apps and data back`() async throws {
         try await withStore { store in
             try await HostFixture.with {

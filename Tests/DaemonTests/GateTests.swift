@@ -98,6 +98,80 @@ import Testing
         }
     }
 
+    @Test
+    func `an answer is held for commits that others make for it: a timer, another connection, a thread`()
+        async throws
+    {
+        try await withS3Host {
+            $0.store?.syncTimeout = .seconds(3)
+        } _: { host, _, server in
+            try await host.deploy("queue", Self.queue)
+            let paths = ["/queue", "/other", "/thread"]
+            for path in paths {
+                let answer = try await host.send("POST", path, to: "queue")
+                #expect(answer.status == 200, "\(path): \(answer)")
+            }
+            await server.stop()
+            for path in paths {
+                let answer = try await host.send("POST", path, to: "queue")
+                #expect(
+                    answer.status == 503 && answer.body.contains("replica_unavailable"),
+                    "\(path): \(answer)"
+                )
+            }
+            try await server.start()
+            for path in paths {
+                try await HostFixture.wait("\(path) is confirmed again") {
+                    try await host.send("POST", path, to: "queue").status == 200
+                }
+            }
+        }
+    }
+
+    /// Answers once something else than the request's own code has written.
+    private static let queue = [
+        "main.ts": """
+        import { DatabaseSync } from "node:sqlite";
+        const file = Deno.env.get("MARTLET_DATA") + "/main.db";
+        const [db, other] = [new DatabaseSync(file), new DatabaseSync(file)];
+        db.exec("create table if not exists t (id text)");
+        const waiting: { connection: DatabaseSync; done: () => void }[] = [];
+        setInterval(() => {
+          for (const { connection, done } of waiting.splice(0)) {
+            connection.exec("insert into t values ('x')");
+            done();
+          }
+        }, 10);
+        const later = (connection: DatabaseSync) =>
+          new Promise<void>((done) => waiting.push({ connection, done }));
+        let thread: Worker | undefined;
+        function inThread(): Promise<void> {
+          thread ??= new Worker(new URL("./thread.ts", import.meta.url), { type: "module" });
+          return new Promise((done) => {
+            thread!.onmessage = () => done();
+            thread!.postMessage(file);
+          });
+        }
+        export default {
+          async fetch(request: Request) {
+            const { pathname } = new URL(request.url);
+            if (pathname === "/thread") await inThread();
+            else await later(pathname === "/queue" ? db : other);
+            return new Response("written");
+          },
+        };
+        """,
+        "thread.ts": """
+        import { DatabaseSync } from "node:sqlite";
+        let db: DatabaseSync | undefined;
+        self.onmessage = (event: MessageEvent<string>) => {
+          db ??= new DatabaseSync(event.data);
+          db.exec("insert into t values ('thread')");
+          self.postMessage("written");
+        };
+        """,
+    ]
+
     /// Writes, reads, and says over a socket how many rows there are.
     static let notes = [
         "main.ts": """

@@ -64,28 +64,53 @@ import Testing
 }
 
 extension HostKillTests {
-    private static let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
-
-    @Test(.enabled(if: FileManager.default.fileExists(atPath: library), "it takes Debian's faketime"))
-    func `a clock that is set back two hours under a running host loses nothing`() async throws {
+    @Test
+    func `a clock two hours behind the store's, from the start or all at once, loses nothing and is told`()
+        async throws
+    {
         try await withTemporaryFolder { folder in
-            let clock = folder + "/clock"
-            try "+0".write(toFile: clock, atomically: true, encoding: .utf8)
-            let environment = [
-                "LD_PRELOAD": Self.library, "FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            ]
-            try await KilledHost.with(environment) { host in
+            let clock = try await ShiftedClock(in: folder)
+            try await KilledHost.with(clock.environment) { host in
                 try await host.start()
                 try await host.deploy(durability: "gated")
                 var acknowledged = Set(try await host.writeUntilKilled(round: 1).keys)
+                #expect(!host.hasSaid("this machine's clock"))
+                // Its first requests to the store are refused at once.
+                try clock.shift(bySeconds: -7200)
                 try await host.start()
-                try "-2h".write(toFile: clock, atomically: true, encoding: .utf8)
                 acknowledged.formUnion(try await host.writeUntilKilled(round: 2).keys)
+                #expect(host.hasSaid("this machine's clock differs from the object store's"))
+                // It is set while the host runs.
+                try clock.shift(bySeconds: 0)
+                try await host.start()
+                try clock.shift(bySeconds: -7200)
+                acknowledged.formUnion(try await host.writeUntilKilled(round: 3).keys)
                 let lost = acknowledged.subtracting(try await host.replicaRows())
                 #expect(lost.isEmpty, "\(lost.count) of \(acknowledged.count) lost")
                 await host.stop()
             }
+        }
+    }
+}
+
+extension HostKillTests {
+    @Test(.enabled(if: isSoak, "the first proof comes a minute after the start"))
+    func `the age of the last proof is told by the metrics, and grows`() async throws {
+        try await KilledHost.with { host in
+            try await host.start()
+            try await host.deploy(durability: "gated")
+            let before = try await host.proofAge()
+            #expect(before == nil)
+            try await HostFixture.wait("the replica is proven", atMost: 180) {
+                // The app stays awake, and its database in use.
+                _ = try await host.count(within: .seconds(60))
+                return try await host.proofAge() != nil
+            }
+            let first = try #require(try await host.proofAge())
+            try await Task.sleep(for: .seconds(3))
+            let second = try #require(try await host.proofAge())
+            #expect(first >= 0 && second >= first + 2, "\(first), then \(second)")
+            await host.stop()
         }
     }
 }
@@ -164,6 +189,18 @@ final class KilledHost: Sendable {
         }
         throw HTTPClient.Failure(description: "martlet up: " + output.all.suffix(10).joined(separator: "\n"))
     }
+
+    /// The age of the last proof of the app's replica in seconds, as the metrics have it.
+    func proofAge() async throws -> Double? {
+        let metrics = try await HTTPClient.send("GET", "/metrics", host: "127.0.0.1", port: try port).body
+        let line = metrics.split(separator: "\n").first {
+            $0.hasPrefix("martlet_replica_proof_age_seconds{") && $0.contains("\"notes\"")
+        }
+        return line?.split(separator: " ").last.flatMap { Double($0) }
+    }
+
+    /// Whether a line of its output has a text.
+    func hasSaid(_ text: String) -> Bool { output.all.contains { $0.contains(text) } }
 
     func deploy(durability: String) async throws {
         let app = folder + "/notes"

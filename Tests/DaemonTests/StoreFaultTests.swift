@@ -142,6 +142,10 @@ import Testing
                     #expect(answer.status != 200, "\(answer)")
                     return answer.body.contains("second")
                 }
+                #expect(
+                    first.said.all.contains { $0.hasPrefix("an app is no longer this host's: notes") },
+                    "\(first.said.all)"
+                )
                 for id in ["e", "f"] {
                     let answer = try await second.send("POST", "/write?db=main.db&id=\(id)", to: "notes")
                     #expect(answer.status == 200, "\(answer)")

@@ -64,6 +64,39 @@ import Testing
         }
     }
 
+    @Test func `a clock that is wrong is corrected for all requests that were refused at once`() async throws
+    {
+        // Answered together, so that each request was sent before the first was refused.
+        let skewed = #"""
+            {"status": 403, "together": 3, "headers": {"Date": "Sun, 06 Nov 1994 08:49:37 GMT"},
+             "body": "<Error><Code>RequestTimeTooSkewed</Code></Error>"}
+            """#.replacingOccurrences(of: "\n", with: " ")
+        try await with([skewed, skewed, skewed, stored, stored, stored]) { store, _ in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for name in ["a", "b", "c"] {
+                    group.addTask { try await store.put(try ObjectKey(name), .string("x")) }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test func `a refusal because of the clock that goes on names both times`() async throws {
+        let skewed = #"""
+            {"status": 403, "headers": {"Date": "Sun, 06 Nov 1994 08:49:37 GMT"},
+             "body": "<Error><Code>RequestTimeTooSkewed</Code></Error>"}
+            """#.replacingOccurrences(of: "\n", with: " ")
+        try await with([skewed, skewed, stored]) { store, requests in
+            let error = await #expect(throws: StorageError.self) {
+                try await store.put(try ObjectKey("a"), .string("x"))
+            }
+            let text = error?.description ?? ""
+            #expect(text.contains("08:49:37 GMT") && text.contains("this machine's clock says 2"), "\(text)")
+            try await Task.sleep(for: .milliseconds(100))
+            #expect(requests.all.count == 2)
+        }
+    }
+
     @Test func `content that is not what was written is an error`() async throws {
         let wrong =
             #"{"status": 200, "headers": {"ETag": "\"1\"", "x-amz-meta-sha256": "00"}, "body": "content"}"#
@@ -130,7 +163,8 @@ import Testing
     }
 
     private static let server = """
-        import http.server, json, sys
+        import http.server, json, sys, threading
+        together = threading.Barrier(3)
         answers = json.loads(sys.argv[1])
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -138,6 +172,7 @@ import Testing
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 print(self.command, self.path, self.headers.get("Range"), self.headers.get("x-amz-date"))
                 answer = answers.pop(0)
+                if "together" in answer: together.wait(60)
                 if answer["status"] == 0:
                     self.close_connection = True
                     return

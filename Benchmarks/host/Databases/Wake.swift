@@ -10,7 +10,7 @@ extension Main {
         try await Site.with { plain in
             try await Site.withS3 { replicated, _ in
                 for (site, app, durability) in [
-                    (plain, "local", "async"), (replicated, "async", "async"), (replicated, "gated", "gated"),
+                    (plain, "alone", "async"), (replicated, "async", "async"), (replicated, "gated", "gated"),
                 ] {
                     try await site.deploy(
                         app,
@@ -26,7 +26,7 @@ extension Main {
                 }
                 var times: [String: [Double]] = [:]
                 for round in 0...rounds {
-                    for (site, app) in [(plain, "local"), (replicated, "async"), (replicated, "gated")] {
+                    for (site, app) in [(plain, "alone"), (replicated, "async"), (replicated, "gated")] {
                         let id = try ApplicationID(validating: app)
                         try await site.sleep(app, .asleep)
                         if let databases = await site.daemon.databases {
@@ -40,16 +40,16 @@ extension Main {
                     }
                 }
                 print("asleep to first byte with a local database of 100 MB, \(rounds) rounds in turns")
-                let local = Times(times["local"] ?? [])
+                let alone = Times(times["alone"] ?? [])
                 for (name, app) in [
-                    ("no replication (baseline)", "local"), ("replicated, not gated", "async"),
+                    ("no replication (baseline)", "alone"), ("replicated, not gated", "async"),
                     ("replicated, gated", "gated"),
                 ] {
                     let all = Times(times[app] ?? [])
                     let label = name.padding(toLength: 28, withPad: " ", startingAt: 0)
                     print(
                         "  \(label)\(all.text)"
-                            + String(format: "   adds %.1f ms", all.quantile(0.5) - local.quantile(0.5))
+                            + String(format: "   adds %.1f ms", all.quantile(0.5) - alone.quantile(0.5))
                     )
                 }
             }

@@ -59,10 +59,11 @@ final class S3Client: Sendable {
         var wasRetriedBlindly = false
         var failures = 0
         while true {
-            let problem: StorageError
+            var problem: StorageError
             var mayRetry: Bool
             do {
-                let response = try await sendOnce(request)
+                let skew = clockSkew.withLock { $0 }
+                let response = try await sendOnce(request, skew: skew)
                 let status = Int(response.status.code)
                 if status < 300 || accepting.contains(status) {
                     return S3Response(
@@ -76,8 +77,14 @@ final class S3Client: Sendable {
                 let failure = S3Failure(status: status, body: text)
                 problem = failure.error(action: request.action, location: configuration.host)
                 mayRetry = failure.isTransient
-                if failure.code == "RequestTimeTooSkewed", learnSkew(from: response.headers) {
-                    mayRetry = true
+                if failure.code == "RequestTimeTooSkewed" {
+                    mayRetry = learnsSkew(from: response.headers, signedWith: skew)
+                    let date = response.headers.first(name: "date") ?? "unknown"
+                    problem = StorageError(
+                        .denied,
+                        "\(problem.message); this machine's clock says \(configuration.now().ISO8601Format()), the "
+                            + "store's \(date): set the one that is wrong"
+                    )
                 }
                 if status >= 500 { wasRetriedBlindly = true }
             } catch let error as CancellationError {
@@ -104,7 +111,7 @@ final class S3Client: Sendable {
         }
     }
 
-    private func sendOnce(_ request: S3Request) async throws -> HTTPClientResponse {
+    private func sendOnce(_ request: S3Request, skew: TimeInterval) async throws -> HTTPClientResponse {
         var path = "/"
         if configuration.style == .path { path += "\(configuration.bucket)" }
         if let key = request.key {
@@ -114,7 +121,7 @@ final class S3Client: Sendable {
         let encoded = S3Signer.encode(path, keepingSlashes: true)
         let query = S3Signer.canonicalQuery(request.query)
         let signer = S3Signer(credentials: configuration.credentials, region: configuration.region)
-        let date = configuration.now().addingTimeInterval(clockSkew.withLock { $0 })
+        let date = configuration.now().addingTimeInterval(skew)
         let signed = signer.headers(
             method: request.method.rawValue,
             path: encoded,
@@ -137,13 +144,25 @@ final class S3Client: Sendable {
         return try await client.client.execute(message, timeout: .init(timeout))
     }
 
-    private func learnSkew(from headers: HTTPHeaders) -> Bool {
+    /// Takes the server's clock from its answer.
+    ///
+    /// - Returns: whether a request that is signed by it differs from the one that was refused. That may be another request's
+    ///   doing: several that were sent at once are refused at once.
+    private func learnsSkew(from headers: HTTPHeaders, signedWith used: TimeInterval) -> Bool {
         guard let text = headers.first(name: "date"), let date = HTTPDate.parse(text) else { return false }
-        let skew = date.timeIntervalSince(configuration.now())
-        return clockSkew.withLock { known in
+        let now = configuration.now()
+        let skew = date.timeIntervalSince(now)
+        let known = clockSkew.withLock { known in
             defer { known = skew }
-            return abs(known - skew) > 60
+            return known
         }
+        if abs(known - skew) > 60 {
+            logger.warning(
+                "this machine's clock differs from the object store's, whose time requests are signed with; set it right",
+                metadata: ["here": "\(now.ISO8601Format())", "store": "\(date.ISO8601Format())"]
+            )
+        }
+        return abs(used - skew) > 60
     }
 }
 

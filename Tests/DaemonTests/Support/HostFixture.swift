@@ -11,8 +11,11 @@ final class HostFixture: Sendable {
     let folder: URL
     let daemon: HostDaemon
     let port: UInt16
+    /// What it logged as an error, with the app that it is about.
+    let said: Lines
 
-    private init(folder: URL, daemon: HostDaemon, port: UInt16) {
+    private init(folder: URL, daemon: HostDaemon, port: UInt16, said: Lines) {
+        self.said = said
         self.folder = folder
         self.daemon = daemon
         self.port = port
@@ -59,14 +62,17 @@ final class HostFixture: Sendable {
         _ folder: URL,
         _ body: (HostFixture) async throws -> Void
     ) async throws {
-        var logger = Logger(label: "test") { StreamLogHandler.standardError(label: $0) }
+        let said = Lines()
+        var logger = Logger(label: "test") {
+            MultiplexLogHandler([StreamLogHandler.standardError(label: $0), ErrorRecord(lines: said)])
+        }
         logger.logLevel = ProcessInfo.processInfo.environment["TEST_LOG"] == nil ? .error : .debug
         let daemon = try HostDaemon(configuration, logger: logger)
         try await daemon.start(api: nil)
         let running = Task { try await daemon.run() }
         do {
             let port = try #require(await daemon.port)
-            try await body(HostFixture(folder: folder, daemon: daemon, port: port))
+            try await body(HostFixture(folder: folder, daemon: daemon, port: port, said: said))
         } catch {
             running.cancel()
             _ = await running.result
@@ -134,5 +140,24 @@ final class HostFixture: Sendable {
         _ condition: () async throws -> Bool
     ) async throws {
         try await eventually(what, within: .seconds(seconds), condition)
+    }
+}
+
+/// Keeps the errors that a host logs.
+private struct ErrorRecord: LogHandler {
+    let lines: Lines
+    var logLevel: Logger.Level = .error
+    var metadata: Logger.Metadata = [:]
+
+    init(lines: Lines) { self.lines = lines }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        guard event.level >= .error else { return }
+        lines.add("\(event.message): \(event.metadata?["app"].map { "\($0)" } ?? "-")")
     }
 }

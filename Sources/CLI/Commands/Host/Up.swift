@@ -8,6 +8,7 @@ import Foundation
 import Logging
 import Metrics
 import ServiceLifecycle
+import Storage
 import UnixSignals
 
 /// `martlet up`.
@@ -133,7 +134,7 @@ struct Up: AsyncParsableCommand, HostOptions {
     ) async throws {
         do {
             try await host.start(before: address, port: apiPort)
-        } catch let error as MartletError where error.code == .conflict {
+        } catch let error as MartletError where error.code == .conflict && !(error.cause is StorageError) {
             let advice = "; --port and --tls-port choose others, and 0 takes any free one"
             throw MartletError(.conflict, error.message + advice, cause: error)
         }
