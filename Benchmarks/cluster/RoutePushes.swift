@@ -3,8 +3,8 @@ import Foundation
 
 /// How long the slicer takes to push routes, out of its history in Temporal, whose server stamps every event.
 ///
-/// Counted from what the slicer was told last before it pushed (a signal, an update, or what a host uses), and where it was told
-/// more than that, from the first that no push had begun for; to the end of `publish` on each host.
+/// Counted from the first thing that the slicer was told (a signal, an update, or what a host uses) since it last decided, to
+/// the end of `publish` on each host.
 struct RoutePushes {
     private struct History: Decodable { var events: [Event] }
 
@@ -16,11 +16,13 @@ struct RoutePushes {
             var activityType: Kind
         }
         struct Completed: Decodable { var scheduledEventId: String }
+        struct Decided: Decodable {}
 
         var eventId: String
         var eventTime: String
         var workflowExecutionSignaledEventAttributes: Signal?
         var workflowExecutionUpdateAcceptedEventAttributes: Update?
+        var workflowTaskCompletedEventAttributes: Decided?
         var activityTaskScheduledEventAttributes: Scheduled?
         var activityTaskCompletedEventAttributes: Completed?
     }
@@ -32,7 +34,7 @@ struct RoutePushes {
     init(history: Data) throws {
         /// When the slicer heard of what it pushes next.
         var told: Date?
-        var isPushed = false
+        var hasDecided = false
         var pushes: [String: Date] = [:]
         for event in try JSONDecoder().decode(History.self, from: history).events {
             guard let time = Self.time(event.eventTime) else { continue }
@@ -41,7 +43,8 @@ struct RoutePushes {
                 || event.workflowExecutionUpdateAcceptedEventAttributes != nil
             if event.activityTaskScheduledEventAttributes?.activityType.name == "publish" {
                 pushes[event.eventId] = told ?? time
-                isPushed = true
+            } else if event.workflowTaskCompletedEventAttributes != nil {
+                hasDecided = true
             } else if let done = event.activityTaskCompletedEventAttributes {
                 if let begin = pushes.removeValue(forKey: done.scheduledEventId) {
                     milliseconds.append(time.timeIntervalSince(begin) * 1000)
@@ -50,8 +53,8 @@ struct RoutePushes {
                 }
             }
             guard isNews else { continue }
-            if isPushed || told == nil { told = time }
-            isPushed = false
+            if hasDecided || told == nil { told = time }
+            hasDecided = false
         }
     }
 
