@@ -107,9 +107,9 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 
 # The sandbox: what a neighbour notices of apps that go beyond their limits.
 .PHONY: bench-sandbox
-bench-sandbox: tools ## Measure a neighbour while apps go beyond their limits.
+bench-sandbox: tools ## Measure what isolation costs, and a neighbour while apps go beyond their limits. About 6 minutes.
 	swift build $(SWIFT_FLAGS) -c release --product martlet-host-benchmark
-	"$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-host-benchmark" bombs
+	for run in isolation bombs; do "$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-host-benchmark" $$run; done
 
 # The host: each figure is printed beside its baseline. About ten minutes in all; HOST_BENCH=wake:40 for some.
 HOST_BENCH ?= wake:40 large:15 storm:200 many:10000 deploys:1000

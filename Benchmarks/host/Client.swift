@@ -31,6 +31,16 @@ enum Client {
         return false
     }
 
+    /// A request over a unix socket on a connection of its own, in milliseconds; nil when it fails.
+    static func exchange(unix path: String) -> Double? {
+        let begin = ContinuousClock.now
+        let fd = csandbox_connect_unix(path)
+        guard fd >= 0 else { return nil }
+        defer { close(fd) }
+        guard status(fd, "localhost") == 200 else { return nil }
+        return (ContinuousClock.now - begin) / .milliseconds(1)
+    }
+
     static func exchange(_ host: String, _ port: UInt16, _ path: String = "/") -> Answer {
         let begin = ContinuousClock.now
         var status = 0
@@ -54,6 +64,7 @@ enum Client {
 /// The middle and the tail of some times.
 struct Times {
     private let sorted: [Double]
+    var count: Int { sorted.count }
 
     init(_ times: [Double]) { sorted = times.sorted() }
 

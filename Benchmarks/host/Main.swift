@@ -2,7 +2,7 @@ import Control
 import Daemon
 import Foundation
 
-/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs|large [COUNT]`, from the root of the source tree;
+/// Measures a host: `martlet-host-benchmark wake|storm|many|deploys|bombs|isolation|large [COUNT]`, from the root of the source tree;
 /// and its databases in an object store: `gated [SECONDS]`, `database-wake [ROUNDS]`, `asleep [APPS]`.
 @main
 enum Main {
@@ -15,7 +15,8 @@ enum Main {
         case "many": try await many(apps: count ?? 10_000)
         case "deploys": try await deploys(count: count ?? 1000)
         case "bombs":
-            try await Bombs.run(only: arguments.dropFirst().dropFirst().first, seconds: Double(count ?? 4))
+            try await Bombs.run(only: arguments.dropFirst(2).first, seconds: Double(count ?? 3))
+        case "isolation": try await IsolationCost.run(rounds: count ?? 40)
         case "large": try await large(rounds: count ?? 15)
         case "gated": try await gated(seconds: count ?? 3)
         case "database-wake": try await databaseWake(rounds: count ?? 30)
@@ -23,7 +24,7 @@ enum Main {
         case "serve": try await serve(arguments.dropFirst().first ?? "")
         default:
             print(
-                "usage: martlet-host-benchmark wake|storm|many|deploys|bombs|large|gated|database-wake|asleep [COUNT], "
+                "usage: martlet-host-benchmark wake|storm|many|deploys|bombs|isolation|large|gated|database-wake|asleep [COUNT], "
                     + "or serve FOLDER"
             )
             exit(2)

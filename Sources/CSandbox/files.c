@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <sys/resource.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -172,6 +174,60 @@ int csandbox_usage(const char *path, uint64_t maximum, uint64_t *bytes, uint64_t
     }
     fts_close(walk);
     return 0;
+}
+
+/// Removes a name below `base` without passing through any link on the way to it, and without following it.
+static int remove_below(int base, const char *name) {
+    const char *last = strrchr(name, '/');
+    if (!last) return unlinkat(base, name, 0) ? -errno : 0;
+    char folder[PATH_MAX];
+    size_t length = (size_t)(last - name);
+    if (length >= sizeof folder) return -ENAMETOOLONG;
+    memcpy(folder, name, length);
+    folder[length] = 0;
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS};
+    int parent = (int)syscall(SYS_openat2, base, folder, &how, sizeof how);
+    if (parent < 0) return -errno;
+    int error = unlinkat(parent, last + 1, 0) ? -errno : 0;
+    close(parent);
+    return error;
+}
+
+int64_t csandbox_sweep(const char *path, uint64_t *bytes, uint64_t *files, char *first, uint64_t size) {
+    *bytes = *files = 0;
+    if (size) first[0] = 0;
+    int base = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (base < 0) return -errno;
+    char *const paths[] = {(char *)path, NULL};
+    FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+    if (!walk) {
+        int error = -errno;
+        close(base);
+        return error;
+    }
+    int64_t removed = 0;
+    int error = 0;
+    size_t prefix = strlen(path);
+    for (FTSENT *entry; !error && (entry = fts_read(walk));) {
+        if (entry->fts_info == FTS_DP || entry->fts_info == FTS_NS || entry->fts_info == FTS_ERR) continue;
+        if (entry->fts_level == 0) continue;
+        mode_t mode = entry->fts_statp->st_mode;
+        if (S_ISLNK(mode) || S_ISFIFO(mode) || S_ISCHR(mode) || S_ISBLK(mode)) {
+            const char *name = entry->fts_path + prefix;
+            while (*name == '/') name++;
+            error = remove_below(base, name);
+            if (error == -ENOENT) error = 0;
+            if (size && !removed) snprintf(first, size, "%s", name);
+            removed++;
+            continue;
+        }
+        *bytes += (uint64_t)entry->fts_statp->st_blocks * 512;
+        *files += 1;
+    }
+    fts_close(walk);
+    close(base);
+    return error ? error : removed;
 }
 
 int csandbox_limit_file_size(pid_t pid, uint64_t bytes) {

@@ -27,11 +27,18 @@ final class Entry {
     var countedRequests = 0
     /// How long running requests of a worker that is retired may go on, where an order says.
     var drainLimit: Duration?
+    /// A worker of it used much of the CPU, or ended by itself, until when its next ones begin with what others leave.
+    var busyUntil: Uptime?
 
     init(record: StateStore.Application, cell: RouteCell) {
         self.record = record
         self.cell = cell
     }
+
+    /// How long a worker that used much, or ended by itself, counts against the next one.
+    static let memory = Duration.seconds(10)
+
+    func isBusy(_ now: Uptime) -> Bool { busyUntil.map { now < $0 } ?? false }
 
     /// On its way to another host.
     ///

@@ -66,7 +66,7 @@ extension HostDaemon {
             disk: configuration.limits.disk(limits.diskBytes),
             load: configuration.limits.load
         )
-        let order = StartOrder(
+        var order = StartOrder(
             app: app,
             version: version.id.rawValue,
             main: version.main,
@@ -83,6 +83,10 @@ extension HostDaemon {
                 ?? (TypeSchema.exists(in: folders.app) ? .app(TypeSchema.path) : nil),
             isDevelopment: development != nil
         )
+        let swept = try await onQueue(.global(qos: .userInitiated)) { try DataSweep.perform(data) }
+        let log = logs.log(of: version.app)
+        if let note = swept.note { log.note(note, version: version.id, level: .warn) }
+        order.yieldsCPU = isLive && (entries[version.app]?.isBusy(uptime()) ?? false)
         // A heap that is larger than the pool's must be asked for at boot, and so must a folder for compiled modules.
         let isFromPool = pool.isUsable && cache == nil && memory <= configuration.limits.memoryBytes
         let worker: Worker
@@ -91,9 +95,9 @@ extension HostDaemon {
         } else {
             worker =
                 isFromPool
-                ? try await pool.take(for: app) : try await pool.boot(folders, memoryLimit: memory)
+                ? try await pool.take(for: app, isUrgent: !order.yieldsCPU)
+                : try await pool.boot(folders, memoryLimit: memory)
         }
-        let log = logs.log(of: version.app)
         do {
             let begin = uptime()
             let started = try await worker.start(order) { kind, line in
@@ -117,6 +121,8 @@ extension HostDaemon {
                 startTime: time,
                 hasLiveData: isLive,
                 report: started,
+                disk: swept.usage,
+                yields: order.yieldsCPU,
                 gate: gate
             )
         } catch {

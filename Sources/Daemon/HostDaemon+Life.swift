@@ -213,6 +213,7 @@ extension HostDaemon {
         proxy?.forget(instance.counted)
         guard let entry = entries[app] else { return }
         entry.awake?.instances[instance.id] = nil
+        if !isWanted || instance.yieldsCPU { entry.busyUntil = uptime() + Entry.memory }
         tidy(entry)
         if isWanted {
             handle(.stopped(instance.id), entry)

@@ -10,6 +10,7 @@ extension HostDaemon {
     public func start(api: APIAddress?) async throws {
         guard proxy == nil else { return }
         raiseFileLimit()
+        shortenTurns()
         try await openStore()
         if let api { apiDecision = .forward(Upstream(app: App(name: "api"), address: api.upstream)) }
         var listeners = configuration.listeners.map {

@@ -23,6 +23,17 @@ extension HostDaemon {
     /// Waits until apps can reach the internet, or it is certain that they can't.
     package nonisolated func waitForNetwork() async { await gateway?.waitForUplink(atMost: .seconds(20)) }
 
+    /// Where and how workers are booted here.
+    package nonisolated var workerSite: WorkerSite { site }
+
+    /// Boots a worker of the pool's kind that is nobody's.
+    ///
+    /// - Throws: ``SystemError`` or ``WorkerError``.
+    package func bootForBenchmark() async throws -> Worker {
+        let id = await pool.takeID()
+        return try await Worker.boot(id, folders: nil, on: site, deadline: configuration.timeouts.boot)
+    }
+
     /// Makes another app with the version that an app has.
     package func copyForBenchmark(_ app: ApplicationID, _ name: String) async throws {
         let current = try entry(app)

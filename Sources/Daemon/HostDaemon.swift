@@ -16,7 +16,7 @@ public actor HostDaemon: Service {
     let secrets: SecretBox
     let logs: LogStore
     let pool: WorkerPool
-    private let site: WorkerSite
+    let site: WorkerSite
     let isolator: any Isolator
     nonisolated let groups: any ControlGroups
     nonisolated let gateway: NetworkGateway?

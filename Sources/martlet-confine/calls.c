@@ -138,12 +138,13 @@ static void check_ioctl(program *to) {
     end(to, SECCOMP_RET_ALLOW);
 }
 
-/// Making symbolic links.
+/// Making symbolic and hard links. SQLite makes none; programs know file systems that have no hard links, and the EPERM
+/// with which those refuse them (link(2)).
 static int makes_links(int call) {
 #ifdef SYS_symlink
-    if (call == SYS_symlink) return 1;
+    if (call == SYS_symlink || call == SYS_link) return 1;
 #endif
-    return call == SYS_symlinkat;
+    return call == SYS_symlinkat || call == SYS_linkat;
 }
 
 int confine_calls(int has_links) {

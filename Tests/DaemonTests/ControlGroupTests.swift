@@ -103,14 +103,44 @@ import Testing
         let groups = ControlGroupDetection.detect(name: name)
         defer { groups.close() }
         guard groups.features.isSuperset(of: .all) else { return }
+        try exercise(groups)
+    }
+
+    /// The kernel's part of version 2, also where version 1 has the controllers: then the tree has only the freezer.
+    @Test(.enabled(if: geteuid() == 0, "mounting takes root"))
+    func `this kernel's tree of version 2 stops, yields and ends`() throws {
+        try withFolder { folder in
+            guard run("/bin/mount", "-t", "cgroup2", "none", folder) == 0 else { return }
+            defer { _ = run("/bin/umount", "-l", folder) }
+            let name = "martlet-test-\(UUID().uuidString.prefix(8).lowercased())"
+            let groups = try #require(ControlGroupsV2(tree: folder, name: name, isRoot: true))
+            defer { groups.close() }
+            #expect(groups.features.contains(.freezer))
+            try exercise(groups)
+            #expect(groups.existing().isEmpty)
+        }
+    }
+
+    private func run(_ program: String, _ arguments: String...) -> Int32 {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = arguments
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { return -1 }
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+
+    private func exercise(_ groups: any ControlGroups) throws {
         let group = try groups.make("w1")
-        defer { _ = group.destroy() }
+        defer { #expect(group.destroy()) }
+        try group.set(ControlGroupLimits(memoryBytes: 64 << 20, cpu: 0.5, processes: 8))
         let child = Process()
         child.executableURL = URL(fileURLWithPath: "/bin/sh")
         child.arguments = ["-c", "while :; do :; done"]
         try child.run()
         defer {
-            kill(child.processIdentifier, SIGKILL)
+            if child.isRunning { kill(child.processIdentifier, SIGKILL) }
             child.waitUntilExit()
         }
         let entrances = try group.entrances()
@@ -131,6 +161,12 @@ import Testing
         try group.thaw()
         for _ in 0..<1000 where group.usage().cpu == stopped { usleep(10_000) }
         #expect(group.usage().cpu > stopped)
+        // One that is stopped ends too.
+        try group.brake()
+        group.kill()
+        child.waitUntilExit()
+        #expect(child.terminationReason == .uncaughtSignal)
+        #expect(group.processes() == [])
     }
 
     @Test func `a machine without control groups says so`() {

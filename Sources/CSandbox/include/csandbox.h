@@ -29,6 +29,9 @@ typedef struct {
     /// Whether the child begins a PID namespace, where that is allowed: all that it starts then ends with it, whatever
     /// it has come to. As the first of its namespace it gets no signal from outside but SIGKILL and SIGSTOP.
     int own_processes;
+    /// How long its threads run at most before others that wait get their turn, in nanoseconds; 0 for the kernel's default.
+    /// Kernels before Linux 6.12 do not look at it.
+    uint64_t turn;
 } csandbox_child;
 
 /// Where a start failed; the numbers are part of no format.
@@ -45,6 +48,11 @@ enum {
 /// those given. Returns the process id, and in `*pidfd` a close-on-exec descriptor of it; on failure a negative error
 /// number with the step in `*step`, and no child.
 pid_t csandbox_spawn(const csandbox_child *child, int *pidfd, int *step);
+
+/// Sets how long the threads of this process run at most before others that wait get their turn, in nanoseconds (Linux 6.12);
+/// threads and children that are started later have it too, unless they are given another. Returns how many it was set for,
+/// or a negative error number.
+int csandbox_set_turns(uint64_t nanoseconds);
 
 /// Waits for a child that has ended (or until it ends when `blocks` is set). Returns 1 and fills in `*code`
 /// (CLD_EXITED, CLD_KILLED or CLD_DUMPED) and `*status`, 0 when it still runs, or a negative error number.
@@ -110,6 +118,10 @@ int64_t csandbox_free_bytes(const char *path);
 /// What a folder holds: bytes of blocks and number of names, without following links or entering other file systems. Ends
 /// early beyond `maximum` names. Files that go meanwhile are no error.
 int csandbox_usage(const char *path, uint64_t maximum, uint64_t *bytes, uint64_t *files);
+/// Removes what does not belong into an app's data: symbolic links, pipes and devices, wherever they are below `path`. Counts
+/// the rest like ``csandbox_usage``, all of it. An app may change the folder meanwhile: nothing outside of it is ever
+/// touched. Returns how many were removed, with the name of the first of them in `first` (`size` bytes), or a negative error.
+int64_t csandbox_sweep(const char *path, uint64_t *bytes, uint64_t *files, char *first, uint64_t size);
 /// Limits how large the process's writes may make a file (RLIMIT_FSIZE).
 int csandbox_limit_file_size(pid_t pid, uint64_t bytes);
 /// Detaches a mount and everything below it.

@@ -90,6 +90,8 @@ package struct BubblewrapIsolator: Isolator {
         )
         command.endsWithAll = true
         command.openFiles = 4096
+        command.turn = WorkerBoot.turn
+        command.outputBytesPerSecond = WorkerBoot.outputBytesPerSecond
         return try ChildProcess.start(
             command,
             in: boot.group,

@@ -36,6 +36,12 @@ package final class ChildProcess: Sendable {
         /// Whether all that the child starts ends with it, at whatever moment, where that is allowed; it can then be
         /// ended by SIGKILL alone.
         package var endsWithAll = false
+        /// How long its threads run at most before others that wait get their turn (Linux 6.12); nil for as this process.
+        package var turn: Duration?
+        /// What of its output is read in a second; nil for anything.
+        ///
+        /// What is beyond makes it wait.
+        package var outputBytesPerSecond: Int?
 
         package init(
             path: String,
@@ -95,7 +101,8 @@ package final class ChildProcess: Sendable {
             throw failure
         case .success(let (pid, descriptor)):
             let child = ChildProcess(pid: pid, descriptor: descriptor, queue: queue)
-            child.watch(output: out[0], error: error[0], onLine)
+            let pace = command.outputBytesPerSecond.map { OutputPace(bytesPerSecond: $0, now: uptime()) }
+            child.watch(output: out[0], error: error[0], pace, onLine)
             return child
         }
     }
@@ -125,12 +132,13 @@ package final class ChildProcess: Sendable {
     private func watch(
         output: Int32,
         error: Int32,
+        _ pace: OutputPace?,
         _ onLine: @escaping @Sendable (Output, ArraySlice<UInt8>) -> Void
     ) {
         let done = DispatchGroup()
         for (fd, kind) in [(output, Output.standard), (error, .error)] {
             done.enter()
-            read(fd, kind, onLine) { done.leave() }
+            read(fd, kind, pace, onLine) { done.leave() }
         }
         done.enter()
         ReadSource(descriptor, queue: queue, onReadable: { $0.cancel() }, onEnd: { done.leave() }).activate()
@@ -149,17 +157,22 @@ package final class ChildProcess: Sendable {
     private func read(
         _ fd: Int32,
         _ kind: Output,
+        _ pace: OutputPace?,
         _ onLine: @escaping @Sendable (Output, ArraySlice<UInt8>) -> Void,
         _ onEnd: @escaping @Sendable () -> Void
     ) {
         _ = csandbox_set_nonblocking(fd)
-        // Only the source's queue, which is serial, touches the splitter.
+        // Only the source's queue, which is serial, touches these.
         nonisolated(unsafe) var splitter = LineSplitter(maximumBytes: Self.maximumLineBytes)
+        nonisolated(unsafe) var pace = pace
         let source = ReadSource(
             fd,
             queue: queue,
             onReadable: { source in
-                let isOver = readOnce(fd) { bytes in splitter.feed(bytes) { onLine(kind, $0) } }
+                let isOver = readOnce(fd) { bytes in
+                    splitter.feed(bytes) { onLine(kind, $0) }
+                    if let rest = pace?.took(bytes.count, now: uptime()) { source.rest(for: rest) }
+                }
                 if isOver { source.cancel() }
             },
             onEnd: {
@@ -200,7 +213,8 @@ package final class ChildProcess: Sendable {
                             directory: directory,
                             open_files: command.openFiles,
                             network: command.network,
-                            own_processes: command.endsWithAll ? 1 : 0
+                            own_processes: command.endsWithAll ? 1 : 0,
+                            turn: command.turn.map { UInt64($0 / .nanoseconds(1)) } ?? 0
                         )
                         return csandbox_spawn(&child, &descriptor, &step)
                     }

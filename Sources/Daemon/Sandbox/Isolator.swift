@@ -106,6 +106,15 @@ package struct WorkerBoot: Sendable {
     /// Nil where workers share the host's network.
     package var network: WorkerNetwork?
 
+    /// How long a worker runs before others that wait get their turn.
+    ///
+    /// The kernel's default is 1.4 to 3 ms, which a neighbour would wait for.
+    static let turn = Duration.microseconds(500)
+    /// A host's own turn: it is shorter, so that the host need not wait for the end of a worker's.
+    static let hostTurn = Duration.microseconds(200)
+    /// Beyond that, a worker that writes to its log waits: reading it costs the host more than the app.
+    static let outputBytesPerSecond = 4 << 20
+
     package init(
         id: WorkerID,
         folder: String,

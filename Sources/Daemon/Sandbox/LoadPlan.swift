@@ -16,7 +16,7 @@ package struct LoadPlan: Sendable, Equatable {
         package var writtenBytesPerSecond: Int? = 32 << 20
         /// What it may write at once beyond that.
         package var burstBytes = 64 << 20
-        /// Cores from which on an app is one that uses much, measured over a second.
+        /// Cores from which on an app is one that uses much, measured over a quarter of a second.
         package var busyCores = 0.5
 
         package init() {}
@@ -50,7 +50,8 @@ package struct LoadPlan: Sendable, Equatable {
     /// Written, and not yet forgotten.
     private var debt = 0.0
     private var brakedAt: Uptime?
-    private var yields = false
+    /// Whether it gets what the others leave.
+    package private(set) var yields: Bool
     private var window: (cpu: Duration, at: Uptime)?
     private var dueAt = Uptime.zero
 
@@ -58,12 +59,18 @@ package struct LoadPlan: Sendable, Equatable {
     static let longestBrake = Duration.seconds(2)
     /// How long a debt can last, whatever was written.
     static let longestDebt = 8.0
+    /// How long an app that used much is held back at least.
+    static let penance = Duration.seconds(1)
     /// How soon an app is looked at again that writes, that works, and that does nothing.
     static let (near, usual, far): (Duration, Duration, Duration) = (
         .milliseconds(20), .milliseconds(250), .seconds(1),
     )
 
-    package init(limits: Limits = Limits()) { self.limits = limits }
+    /// `yields`: whether it begins with what the others leave, because the worker before it used much.
+    package init(limits: Limits = Limits(), yields: Bool = false) {
+        self.limits = limits
+        self.yields = yields
+    }
 
     package static func == (one: LoadPlan, other: LoadPlan) -> Bool {
         one.limits == other.limits && one.last == other.last && one.debt == other.debt
@@ -112,7 +119,7 @@ package struct LoadPlan: Sendable, Equatable {
     }
 
     private mutating func share(_ cpu: Duration, now: Uptime) -> [Action] {
-        guard let start = window, now - start.at >= .seconds(1) else { return [] }
+        guard let start = window, now - start.at >= (yields ? Self.penance : Self.usual) else { return [] }
         let cores = (cpu - start.cpu) / (now - start.at)
         window = (cpu, now)
         // One that has to wait because of it uses little, and gets its share again.

@@ -203,6 +203,8 @@ package struct OCIIsolator: Isolator {
             environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]
         )
         command.openFiles = 4096
+        command.turn = WorkerBoot.turn
+        command.outputBytesPerSecond = WorkerBoot.outputBytesPerSecond
         return try ChildProcess.start(command, in: group, network: network, queue: queue, onLine: onLine)
     }
 }

@@ -41,6 +41,8 @@ package struct PlainIsolator: Isolator {
             directory: "/"
         )
         command.openFiles = 4096
+        command.turn = WorkerBoot.turn
+        command.outputBytesPerSecond = WorkerBoot.outputBytesPerSecond
         return try ChildProcess.start(
             command,
             in: boot.group,

@@ -21,6 +21,8 @@ final class ReadSource: Sendable {
     private let onEnd: @Sendable () -> Void
     private let token: UInt64
     private let state = Mutex(State.idle)
+    /// How long nothing is reported after the current call.
+    private let pause = Mutex(Duration.zero)
 
     /// Watches a descriptor once activated.
     ///
@@ -52,13 +54,28 @@ final class ReadSource: Sendable {
     /// Ends the watch; may be called from any thread, and again.
     func cancel() { queue.async { self.end() } }
 
+    /// Called by `onReadable`: it is not called again for a time.
+    func rest(for time: Duration) { pause.withLock { $0 = time } }
+
     fileprivate func becameReadable() {
         queue.async {
             guard self.state.withLock({ $0 }) == .active else { return }
             self.onReadable(self)
+            let pause = self.pause.withLock { pause in
+                defer { pause = .zero }
+                return pause
+            }
             // Still active unless `end` ran meanwhile, which happens on this queue too.
-            Readiness.shared.arm(descriptor: self.descriptor, token: self.token)
+            guard pause > .zero else { return self.arm() }
+            self.queue.asyncAfter(deadline: .now() + .nanoseconds(Int(pause / .nanoseconds(1)))) {
+                self.arm()
+            }
         }
+    }
+
+    private func arm() {
+        guard state.withLock({ $0 }) == .active else { return }
+        Readiness.shared.arm(descriptor: descriptor, token: token)
     }
 
     private func end() {

@@ -59,6 +59,8 @@ final class Instance: Sendable {
         startTime: Duration,
         hasLiveData: Bool,
         report: WorkerMessage.Started,
+        disk start: DiskUsage,
+        yields: Bool = false,
         gate: (any AnswerGate)? = nil
     ) {
         self.id = id
@@ -68,18 +70,19 @@ final class Instance: Sendable {
         self.startTime = startTime
         self.hasLiveData = hasLiveData
         self.report = report
-        let start = DiskUsage.measure(bounds.data, maximumFiles: bounds.disk.files * 2)
         state = Mutex(
             State(
                 disk: DiskPlan(
                     limit: bounds.disk,
-                    start: start ?? DiskUsage(bytes: 0, files: 0),
+                    start: start,
                     now: uptime()
                 ),
-                load: LoadPlan(limits: bounds.load),
+                load: LoadPlan(limits: bounds.load, yields: yields),
                 throttled: worker.group.throttling()
             )
         )
+        // Its start may have been helped.
+        if yields { worker.group.setYielding(true) }
         counted = App(name: app.rawValue, limits: appLimits)
         var options = Upstream.Options()
         // The harness answers at the time-out by itself; this is for one that cannot any more.
@@ -152,6 +155,9 @@ final class Instance: Sendable {
     }
 
     // MARK: - What it uses
+
+    /// Whether it used much of the CPU lately.
+    var yieldsCPU: Bool { state.withLock { $0.load.yields } }
 
     /// When to look at what it uses.
     var loadDue: Uptime { state.withLock { $0.load.due } }

@@ -18,6 +18,8 @@ package struct StartOrder: Sendable {
     package var deadline: Duration
     package var schema: Schema?
     package var isDevelopment: Bool
+    /// Whether it gets the CPU time that others leave, for a second at most; then it is helped.
+    package var yieldsCPU = false
 
     /// The file with the types of the app's handlers.
     package enum Schema: Sendable, Equatable {

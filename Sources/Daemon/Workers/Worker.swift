@@ -172,7 +172,9 @@ package final class Worker: Sendable {
         var limits = order.limits
         limits.cpu = waking
         limits.reads = site.reads
-        group.setYielding(false)
+        group.setYielding(order.yieldsCPU)
+        let relief = order.yieldsCPU ? relieve(after: .seconds(1)) : nil
+        defer { relief?.cancel() }
         try group.set(limits)
         if let network = boot.network, let gateway = site.gateway {
             try gateway.apply(order.network, to: network) { reason in
@@ -207,6 +209,14 @@ package final class Worker: Sendable {
         case nil:
             try Task.checkCancellation()
             throw WorkerError.hangs(after: order.deadline)
+        }
+    }
+
+    /// Where other apps leave it nothing, it must start all the same.
+    private func relieve(after time: Duration) -> Task<Void, any Error> {
+        Task { [group] in
+            try await Task.sleep(for: time)
+            group.setYielding(false)
         }
     }
 

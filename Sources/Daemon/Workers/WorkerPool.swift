@@ -11,7 +11,7 @@ package actor WorkerPool {
     /// Warm workers kept for apps that will need one soon, by the app.
     private var kept: [String: Worker] = [:]
     private var booting = 0
-    private var waiting: [(key: Int, continuation: CheckedContinuation<Worker, any Error>)] = []
+    private var waiting: [Waiting] = []
     private var nextKey = 0
     private var nextID: Int
     private var isClosed = false
@@ -20,6 +20,12 @@ package actor WorkerPool {
     private var bootTasks: [Int: Task<Void, Never>] = [:]
     private var hastes: [Int: BootHaste] = [:]
     private var endings: [Int: Task<Void, Never>] = [:]
+
+    private struct Waiting {
+        let key: Int
+        var isUrgent: Bool
+        let continuation: CheckedContinuation<Worker, any Error>
+    }
 
     /// `firstID`: the first worker's number.
     package init(
@@ -51,7 +57,7 @@ package actor WorkerPool {
     ///
     /// It waits for one where none is warm. At most ``keptLimit`` are kept; further ones are not.
     ///
-    /// - Throws: as ``take(for:)`` does.
+    /// - Throws: as ``take(for:isUrgent:)`` does.
     package func keep(for app: String) async throws {
         guard kept[app] == nil, kept.count < Self.keptLimit else { return }
         let worker = try await take()
@@ -76,8 +82,10 @@ package actor WorkerPool {
 
     /// The worker that is kept for an app, else a warm one, or the next one that is.
     ///
+    /// `isUrgent`: whether it may be booted at the cost of apps that run; otherwise it may only after half a second.
+    ///
     /// - Throws: `CancellationError`, or why no worker can be booted.
-    package func take(for app: String? = nil) async throws -> Worker {
+    package func take(for app: String? = nil, isUrgent: Bool = true) async throws -> Worker {
         guard !isClosed else { throw CancellationError() }
         if let app, let worker = kept.removeValue(forKey: app) {
             if worker.end.value == nil { return worker }
@@ -94,8 +102,8 @@ package actor WorkerPool {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 guard !Task.isCancelled else { return continuation.resume(throwing: CancellationError()) }
-                waiting.append((key, continuation))
-                for haste in hastes.values { haste.hurry() }
+                waiting.append(Waiting(key: key, isUrgent: isUrgent, continuation: continuation))
+                if isUrgent { hurry() } else { hurry(for: key, after: .milliseconds(500)) }
                 adjust()
             }
         } onCancel: {
@@ -161,7 +169,7 @@ package actor WorkerPool {
     /// Ends all warm workers; nothing is booted any more.
     package func close() async {
         isClosed = true
-        for (_, continuation) in waiting { continuation.resume(throwing: CancellationError()) }
+        for one in waiting { one.continuation.resume(throwing: CancellationError()) }
         waiting = []
         for task in bootTasks.values { task.cancel() }
         for task in bootTasks.values { await task.value }
@@ -184,9 +192,23 @@ package actor WorkerPool {
 
     // MARK: - Booting
 
+    private func hurry() {
+        for haste in hastes.values { haste.hurry() }
+    }
+
+    private func hurry(for key: Int, after time: Duration) {
+        // Not waited for: when it comes, nobody may wait any more.
+        Task {
+            try await Task.sleep(for: time)
+            guard let index = waiting.firstIndex(where: { $0.key == key }) else { return }
+            waiting[index].isUrgent = true
+            hurry()
+        }
+    }
+
     private func startBoot() {
         let id = takeID()
-        let haste = BootHaste(isUrgent: !waiting.isEmpty)
+        let haste = BootHaste(isUrgent: waiting.contains(where: \.isUrgent))
         hastes[id.number] = haste
         booting += 1
         // Kept, so that closing the pool waits for it.
@@ -216,7 +238,9 @@ package actor WorkerPool {
         if waiting.isEmpty {
             warm.append(worker)
         } else {
-            waiting.removeFirst().continuation.resume(returning: worker)
+            // Who must be served first is; otherwise in turn.
+            let index = waiting.firstIndex(where: \.isUrgent) ?? 0
+            waiting.remove(at: index).continuation.resume(returning: worker)
         }
         adjust()
     }
@@ -238,7 +262,7 @@ package actor WorkerPool {
         else { return }
         let all = waiting
         waiting = []
-        for (_, continuation) in all { continuation.resume(throwing: lastFailure) }
+        for one in all { one.continuation.resume(throwing: lastFailure) }
     }
 
     private func cancel(_ key: Int) {

@@ -36,6 +36,14 @@ export const files: Record<string, Attack> = {
       () => (Deno.symlinkSync(`${data}/plain`, `${data}/link`), "a symbolic link to an own file"),
       () => (Deno.symlinkSync("../../victim/data/main.db", `${data}/other.db`), "a symbolic link to another app"),
       () => (Deno.symlinkSync("/etc", "/tmp/etc"), "a symbolic link in /tmp"),
+      () => {
+        Deno.writeTextFileSync(`${data}/named`, "mine");
+        Deno.linkSync(`${data}/named`, `${data}/named-${crypto.randomUUID()}`);
+        return "a hard link to an own file";
+      },
+      // link, and linkat.
+      () => call(86, text(`${data}/named`), text(`${data}/again`)) === 0 ? "a hard link by link" : null,
+      () => call(265, -100, text(`${data}/named`), -100, text(`${data}/again`), 0) === 0 ? "a hard link by linkat" : null,
       // mknodat: a pipe, and the memory of the machine.
       () => call(259, -100, text(`${data}/pipe.db`), 0o010600, 0) === 0 ? "a pipe" : null,
       () => call(259, -100, text(`${data}/memory`), 0o020600, 0x0101) === 0 ? "a device" : null,

@@ -61,6 +61,41 @@ import Testing
         #expect(look(3100, 6) == [.shareCPU])
     }
 
+    @Test func `an app yields after a quarter of a second, and for a second at least`() {
+        var plan = LoadPlan(limits: limits())
+        func look(_ cpu: Int, _ time: Int) -> [LoadPlan.Action] {
+            plan.looked(.init(cpu: .milliseconds(cpu)), now: .milliseconds(time))
+        }
+        #expect(look(0, 0) == [])
+        #expect(look(100, 200) == [])
+        #expect(look(130, 250) == [.yieldCPU])
+        // It does nothing from now on.
+        #expect(look(130, 500) == [])
+        #expect(look(130, 1200) == [])
+        #expect(look(130, 1250) == [.shareCPU])
+        #expect(!plan.yields)
+    }
+
+    @Test func `an app whose last worker used much begins with what the others leave`() {
+        var plan = LoadPlan(limits: limits(), yields: true)
+        #expect(plan.looked(.init(), now: .zero) == [])
+        #expect(plan.looked(.init(cpu: .milliseconds(500)), now: .milliseconds(500)) == [])
+        #expect(plan.looked(.init(cpu: .milliseconds(900)), now: .seconds(1)) == [])
+        #expect(plan.looked(.init(cpu: .milliseconds(1000)), now: .seconds(2)) == [.shareCPU])
+    }
+
+    @Test func `output is read in bursts, and beyond them as fast as the pace`() {
+        var pace = OutputPace(bytesPerSecond: 1000, burstBytes: 500, now: .zero)
+        #expect(pace.took(500, now: .zero) == nil)
+        #expect(pace.took(100, now: .zero) == .milliseconds(100))
+        #expect(pace.took(100, now: .milliseconds(100)) == .milliseconds(100))
+        // A pause that is too short is none.
+        #expect(pace.took(103, now: .milliseconds(300)) == nil)
+        #expect(pace.took(500, now: .seconds(10)) == nil)
+        #expect(pace.took(1, now: .seconds(10)) == nil)
+        #expect(pace.took(9, now: .seconds(10)) == .milliseconds(10))
+    }
+
     @Test func `an app that does nothing is looked at once a second`() {
         var plan = LoadPlan()
         _ = plan.looked(.init(), now: .zero)
