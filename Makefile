@@ -8,6 +8,8 @@ SCRATCH ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet/build
 # One set of flags everywhere: a changed flag rebuilds everything.
 SWIFT_FLAGS = --scratch-path $(SCRATCH) --explicit-target-dependency-import-check error
 TEST_FLAGS = $(SWIFT_FLAGS) --disable-xctest
+# Swift's own libraries are linked into released programs: they run on hosts without Swift, and calls into it cost less.
+RELEASE_FLAGS = $(SWIFT_FLAGS) -c release --static-swift-stdlib
 # The suites that `make test` runs: all when empty.
 SUITES ?=
 
@@ -26,9 +28,9 @@ EXAMPLE ?= examples/guestbook
 .PHONY: build
 build: ## Build the program in release mode into bin/martlet.
 	scripts/debian-packages run
-	swift build $(SWIFT_FLAGS) -c release --product martlet
+	swift build $(RELEASE_FLAGS) --product martlet
 	mkdir -p bin
-	cp -f "$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)"/martlet{,-confine} bin/
+	cp -f "$$(swift build $(RELEASE_FLAGS) --show-bin-path)"/martlet{,-confine} bin/
 
 .PHONY: run
 run: tools build ## Start a host with an example app on it and print its address.
@@ -78,9 +80,10 @@ clean: ## Remove the build folder and the tools.
 PROXY_MODE ?= release
 PROXY_BENCH ?=
 PROXY_MEASURE ?=
-PROXY_BUILD = $(SWIFT_FLAGS) -c $(PROXY_MODE) --product martlet-proxy
+PROXY_FLAGS = $(if $(filter release,$(PROXY_MODE)),$(RELEASE_FLAGS),$(SWIFT_FLAGS) -c $(PROXY_MODE))
+PROXY_BUILD = $(PROXY_FLAGS) --product martlet-proxy
 PROXY_TESTS = MARTLET_PART=ingress SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 swift test --disable-xctest
-PROXY_PROGRAM = MARTLET_PROXY="$$(swift build $(SWIFT_FLAGS) -c $(PROXY_MODE) --show-bin-path)/martlet-proxy"
+PROXY_PROGRAM = MARTLET_PROXY="$$(swift build $(PROXY_FLAGS) --show-bin-path)/martlet-proxy"
 
 .PHONY: bench-tools
 bench-tools: tools
@@ -108,12 +111,12 @@ check-proxy: test-tools ## Run the ingress's smuggling corpus, strict peers, lon
 # The sandbox: what a neighbour notices of apps that go beyond their limits.
 .PHONY: bench-sandbox
 bench-sandbox: tools ## Measure what isolation costs, and a neighbour while apps go beyond their limits. About 6 minutes.
-	swift build $(SWIFT_FLAGS) -c release --product martlet-host-benchmark
-	for run in isolation bombs; do "$$(swift build $(SWIFT_FLAGS) -c release --show-bin-path)/martlet-host-benchmark" $$run; done
+	swift build $(RELEASE_FLAGS) --product martlet-host-benchmark
+	for run in isolation bombs; do "$$(swift build $(RELEASE_FLAGS) --show-bin-path)/martlet-host-benchmark" $$run; done
 
 # The host: each figure is printed beside its baseline. About ten minutes in all; HOST_BENCH=wake:40 for some.
 HOST_BENCH ?= wake:40 large:15 storm:200 many:10000 deploys:1000
-HOST_BUILD = $(SWIFT_FLAGS) -c release --product martlet-host-benchmark
+HOST_BUILD = $(RELEASE_FLAGS) --product martlet-host-benchmark
 
 .PHONY: bench-host
 bench-host: bench-tools ## Measure wakes, start storms, many apps and deployments of a host.
@@ -122,7 +125,7 @@ bench-host: bench-tools ## Measure wakes, start storms, many apps and deployment
 
 # The cluster: moves beside the same without a warm copy and without holding, then a whole cluster of processes.
 CLUSTER_MOVES ?= 100
-CLUSTER_BUILD = $(SWIFT_FLAGS) -c release
+CLUSTER_BUILD = $(RELEASE_FLAGS)
 CLUSTER_BENCH = "$$(swift build $(CLUSTER_BUILD) --show-bin-path)/martlet-cluster-benchmark"
 
 .PHONY: bench-cluster
@@ -142,5 +145,13 @@ bench-databases: tools ## Measure gated answers, wakes with a replica and apps a
 	swift build $(HOST_BUILD)
 	for run in gated database-wake asleep; do echo "== $$run"; $$(swift build $(HOST_BUILD) --show-bin-path)/martlet-host-benchmark $$run; done
 
+# The Temporal library's worker beside the official Python SDK's: TEMPORAL_BENCH="throughput backlog" for some of it.
+TEMPORAL_BENCH ?=
+
+.PHONY: bench-temporal
+bench-temporal: test-tools ## Compare Temporal workers with those of the official Python SDK.
+	swift build $(RELEASE_FLAGS) --product temporal-bench
+	.tools/test/bin/python Benchmarks/temporal/bench.py "$$(swift build $(RELEASE_FLAGS) --show-bin-path)/temporal-bench" .tools/run/bin/temporal $(TEMPORAL_BENCH)
+
 .PHONY: bench
-bench: bench-host bench-databases bench-proxy bench-cluster ## Run the benchmarks of the host, of its databases, of the ingress and of a cluster.
+bench: bench-host bench-databases bench-proxy bench-temporal bench-cluster ## Run all benchmarks but the sandbox's. An hour and more.
