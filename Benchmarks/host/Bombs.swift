@@ -80,8 +80,9 @@ enum Bombs {
             loop.arguments = ["--idle", "0", "/bin/sh", "-c", "while :; do :; done"]
             try loop.run()
             let hit = await measure(site, seconds, &failed)
-            loop.terminate()
-            loop.waitUntilExit()
+            // It inherits that SIGTERM is ignored.
+            kill(loop.processIdentifier, SIGKILL)
+            while loop.isRunning { try await Task.sleep(for: .milliseconds(10)) }
             (quiet, loud) = (quiet + calm, loud + hit)
             ratios.append(ratio(hit, calm))
         }
@@ -121,6 +122,7 @@ enum Bombs {
                 rest as NSString
             )
         )
+        fflush(nil)
         return ratio
     }
 

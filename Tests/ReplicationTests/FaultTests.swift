@@ -215,6 +215,35 @@ import Testing
         try handle.write(contentsOf: Data(count: count))
     }
 
+    @Test func `a warm copy of a database with very many new transactions begins after a compaction`()
+        async throws
+    {
+        try await ReplicationFixture.withFolder { fixture in
+            let database = try fixture.database("main.db")
+            let target = try fixture.database("main.db", epoch: 2, host: "other")
+            let connection = try openDatabase(database.path)
+            _ = try await fixture.replicator.watch(database)
+            var position = ReplicaPosition(transaction: 0)
+            let count = 1_500
+            for _ in 0..<count {
+                try connection.addRows(1)
+                position = try await fixture.replicator.sync(database)
+            }
+            let follower = try await fixture.replicator.follow(
+                database.replica,
+                to: target.path,
+                as: target.replica
+            )
+            try await follower.wait(for: position, timeout: .seconds(60))
+            let copied = try await fixture.store.listAll(prefix: target.replica.prefix.path + "/")
+            #expect(copied.count < count, "\(copied.count) files for \(count) transactions")
+            let before = try connection.fingerprint()
+            position = try await fixture.replicator.release(database)
+            try await follower.finish(at: position, timeout: .seconds(60))
+            #expect(try fingerprint(target.path) == before)
+        }
+    }
+
     @Test func `a warm copy follows and is finished at the position where the owner stopped`() async throws {
         try await ReplicationFixture.withFolder { fixture in
             let database = try fixture.database("main.db")

@@ -32,6 +32,10 @@ actor LTXFollower: ReplicaFollower {
     private static let width = 16
     /// Larger files are not for following: the database is restored again instead.
     private static let fileLimitBytes = 256 << 20
+    /// Files of single transactions behind the last compacted one that are copied one by one without waiting for a compaction.
+    private static let singlesLimit = 1000
+    /// How long a compaction is waited for, which Litestream makes every 10 s.
+    private static let compactionPatience = Duration.seconds(20)
     /// How often a file may be missing before the replica is listed.
     private static let patience = 40
 
@@ -45,6 +49,7 @@ actor LTXFollower: ReplicaFollower {
         files = DatabaseFiles(path: path)
         (self.replica, self.next, self.replicator) = (replica, next, replicator)
         (store, interval) = (replicator.store, replicator.settings.followInterval)
+        try await Self.awaitCompaction(of: replica, replicator)
         let restored = try await replicator.restore(replica, to: path, at: .newest) { _ in }
         if let next { try await replicator.prepareResume(replica, as: next) }
         reached = restored.point.transaction
@@ -52,6 +57,23 @@ actor LTXFollower: ReplicaFollower {
         singles = objects.first?.singlesFolder ?? "0000"
         file = try OpenFile(path, flags: O_RDWR)
         begin()
+    }
+
+    /// Waits until a compaction has made one file of many.
+    ///
+    /// What is fetched and copied one by one goes into the next replica as it is. Of an app that is written to and moves again
+    /// and again before a compaction, each copy would be longer than the one before.
+    private static func awaitCompaction(
+        of replica: ReplicaLocation,
+        _ replicator: LitestreamReplicator
+    ) async throws {
+        let deadline = ContinuousClock.now + compactionPatience
+        while true {
+            let plan = RestorePlan(try await replicator.objects(of: replica))
+            let singles = plan.objects.reversed().prefix { $0.level == 0 }.count
+            guard singles > singlesLimit, ContinuousClock.now < deadline else { return }
+            try await Task.sleep(for: .seconds(1))
+        }
     }
 
     deinit { loop?.cancel() }
